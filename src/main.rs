@@ -1,0 +1,3 @@
+//! The `nalpaca` program.
+
+fn main() {}

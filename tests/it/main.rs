@@ -1,0 +1,1 @@
+//! Integration tests: the daemon against a real nats-server and a real simulator.

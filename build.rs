@@ -1,5 +1,10 @@
 //! Generates the protobuf types and the descriptor set from `proto/`, without `protoc`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo speaks to a build script through the environment"
+)]
+
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
 

@@ -1,3 +1,5 @@
 //! Nalpaca: one daemon between NATS JetStream and the Alpaca brokerage.
 
+pub mod backoff;
+pub mod clock;
 pub mod domain;

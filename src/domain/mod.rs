@@ -1,1 +1,25 @@
-//! The nouns and their laws.
+//! The nouns of the trade and their laws: orders, executions, positions, outcomes.
+//!
+//! Pure on purpose: no async, no serialisation, no clock. What is in these types has been checked, so nobody
+//! past the door checks it again. How a noun looks on the wire is the business of `wire` (protobuf, JSON) and
+//! `alpaca` (the venue's JSON).
+
+pub mod command;
+pub mod execution;
+pub mod gateway;
+pub mod ids;
+pub mod money;
+pub mod order;
+pub mod outcome;
+pub mod position;
+pub mod symbol;
+
+pub use command::{CancelTarget, CommandId, CommandKind, Strategy};
+pub use execution::{AssetClass, ExecutionReport, Order, OrderStatus};
+pub use gateway::{Condition, ConditionName, Environment, GatewayMode, GatewayState};
+pub use ids::{ClientOrderId, OrderId};
+pub use money::{Notional, Percent, Price, Quantity};
+pub use order::NewOrder;
+pub use outcome::{Outcome, Verdict};
+pub use position::{Holdings, Position};
+pub use symbol::Symbol;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 
 use super::order::{PositionIntent, Pricing, Side, Size, Structure, TimeInForce, Trail};
-use super::{NewOrder, OrderId, Symbol};
+use super::{NewOrder, OrderId, Outcome, Symbol};
 
 /// What kind of thing is traded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -421,6 +421,27 @@ impl ExecutionReport {
                 self.event,
                 self.at.as_nanosecond()
             ),
+        }
+    }
+
+    /// The event `rejected` of an order the venue never had.
+    pub fn refused(outcome: &Outcome, asked: Option<&NewOrder>) -> Self {
+        Self {
+            event: "rejected".to_owned(),
+            at: outcome.at,
+            timestamp: outcome.at,
+            event_id: None,
+            execution_id: None,
+            order: Order::refused(&outcome.client_order_id, asked, outcome.at),
+            position_qty: None,
+            last_px: None,
+            last_qty: None,
+            reason: Some(format!(
+                "{}: {}",
+                outcome.verdict.as_str(),
+                outcome.verdict.message()
+            )),
+            recovered: false,
         }
     }
 

@@ -12,6 +12,7 @@ pub mod money;
 pub mod order;
 pub mod outcome;
 pub mod position;
+pub mod record;
 pub mod symbol;
 
 pub use command::{CancelTarget, CommandId, CommandKind, Strategy};
@@ -22,4 +23,5 @@ pub use money::{Notional, Percent, Price, Quantity};
 pub use order::NewOrder;
 pub use outcome::{Outcome, Verdict};
 pub use position::{Holdings, Position};
+pub use record::OrderRecord;
 pub use symbol::Symbol;

@@ -57,8 +57,8 @@ pub enum Verdict {
     },
     /// A cancel overtook the order.
     CanceledBeforeSend {
-        /// Stream sequence of the cancel.
-        cancel_sequence: u64,
+        /// Which cancel, for people.
+        message: String,
     },
     /// Interim: past the deadline, and nobody knows whether the venue took it.
     Unresolved {
@@ -180,11 +180,8 @@ impl Verdict {
             Self::Denied { message, .. } | Self::Invalid { message } | Self::Unresolved { message } => {
                 message.clone()
             }
-            Self::Conflict { message, .. } => message.clone(),
+            Self::Conflict { message, .. } | Self::CanceledBeforeSend { message } => message.clone(),
             Self::Expired => "the deadline passed before the command could be sent".to_owned(),
-            Self::CanceledBeforeSend { cancel_sequence } => {
-                format!("the cancel with stream sequence {cancel_sequence} came first")
-            }
             Self::ConfirmedAbsent => "the venue never had the order".to_owned(),
         }
     }

@@ -1,0 +1,97 @@
+//! The ledger's record of one client order id: what we are about to do, and what came of it.
+
+use jiff::Timestamp;
+
+use super::{ClientOrderId, CommandId, CommandKind, NewOrder, Order, OrderId, Outcome};
+
+/// SHA-256 of an order as it is sent to the venue. Tells a repeat from a conflict.
+pub type PayloadHash = [u8; 32];
+
+/// Everything known of one client order id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderRecord {
+    /// The key.
+    pub client_order_id: ClientOrderId,
+    /// How far it has come.
+    pub state: RecordState,
+    /// A cancel that came before its order.
+    pub cancel_mark: Option<CancelMark>,
+    /// Epoch of the lease that wrote this.
+    pub epoch: u64,
+}
+
+/// How far a recorded order has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordState {
+    /// No order yet: a cancel came first.
+    CancelMark,
+    /// Written before the POST: the venue may or may not have the order.
+    Intent(Intent),
+    /// The outcome is final, except that [`crate::domain::Verdict::Unresolved`] is watched on.
+    Settled(Intent, Box<Outcome>, Option<Box<Order>>),
+}
+
+/// What we are about to do, written first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// What kind of command it serves.
+    pub command: CommandKind,
+    /// Which command.
+    pub id: CommandId,
+    /// When the stream stored it.
+    pub stored_at: Timestamp,
+    /// What is sent.
+    pub payload_hash: PayloadHash,
+    /// The order itself, to compare with what the venue has.
+    pub asked: Option<Box<NewOrder>>,
+    /// Not to be sent after this instant.
+    pub deadline: Option<Timestamp>,
+    /// When this was written.
+    pub at: Timestamp,
+    /// POSTs begun.
+    pub attempts: u32,
+    /// The venue's id, once known.
+    pub order_id: Option<OrderId>,
+}
+
+/// A cancel that overtook its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelMark {
+    /// The cancel's stream sequence.
+    pub sequence: u64,
+    /// When the stream stored it.
+    pub stored_at: Timestamp,
+}
+
+/// How long after a cancel its order may still be stored and yet be canceled by it.
+const CANCEL_MARK_REACH: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
+impl CancelMark {
+    /// Whether this cancel takes down an order: one published before it, or stored shortly after it.
+    ///
+    /// Anything later was meant to live, and a mark kills nothing later.
+    pub fn cancels(&self, sequence: u64, stored_at: Timestamp) -> bool {
+        sequence < self.sequence || stored_at.duration_since(self.stored_at) <= CANCEL_MARK_REACH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_cancels_what_came_before_or_just_after_and_nothing_later() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mark = CancelMark {
+            sequence: 10,
+            stored_at: at(1000),
+        };
+        assert!(mark.cancels(9, at(900)));
+        assert!(mark.cancels(11, at(1030)));
+        assert!(!mark.cancels(11, at(1031)));
+        assert!(
+            mark.cancels(9, at(1031)),
+            "a lower sequence was published first, whatever the clocks say"
+        );
+    }
+}

@@ -1,0 +1,515 @@
+//! Domain → protobuf.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message;
+use rust_decimal::Decimal;
+use sha2::{Digest as _, Sha256};
+
+use super::proto::tradesvc as pb;
+use crate::domain::execution::{OrderClass, OrderType};
+use crate::domain::order::{
+    AdvancedInstructions, Exits, PositionIntent, Pricing, Side, Size, StopLoss, Structure, TakeProfit,
+    TimeInForce, Trail,
+};
+use crate::domain::outcome::{Acceptance, OrderResult, Refusal};
+use crate::domain::record::{Intent, PayloadHash, RecordState};
+use crate::domain::{
+    AssetClass, CommandKind, Condition, ExecutionReport, GatewayMode, GatewayState, Holdings, NewOrder,
+    Order, OrderRecord, Outcome, Position, Verdict,
+};
+
+/// A message ready to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The message's full name, for the `Nalpaca-Schema` header.
+    pub schema: &'static str,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+fn encoded<M: Message>(schema: &'static str, message: &M) -> Encoded {
+    Encoded {
+        schema,
+        bytes: message.encode_to_vec().into(),
+    }
+}
+
+fn instant(at: Timestamp) -> prost_types::Timestamp {
+    let mut written = prost_types::Timestamp {
+        seconds: at.as_second(),
+        nanos: at.subsec_nanosecond(),
+    };
+    // Before 1970 protobuf counts nanoseconds forwards, jiff backwards.
+    written.normalize();
+    written
+}
+
+fn maybe_instant(at: Option<Timestamp>) -> Option<prost_types::Timestamp> {
+    at.map(instant)
+}
+
+fn amount(value: Option<Decimal>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// Fingerprint of the order as the venue gets it. The deadline is left out: a publisher who tries again with a
+/// later one means the same order.
+pub fn payload_hash(order: &NewOrder) -> PayloadHash {
+    let mut trade = trade(order, true);
+    trade.valid_until = None;
+    Sha256::digest(trade.encode_to_vec()).into()
+}
+
+/// `normalized` writes `1.50` as `1.5`, so that two spellings of a number are one order.
+fn trade(order: &NewOrder, normalized: bool) -> pb::Trade {
+    let write = |value: Decimal| {
+        if normalized {
+            value.normalize().to_string()
+        } else {
+            value.to_string()
+        }
+    };
+    let mut trade = pb::Trade {
+        tif: time_in_force(Some(order.time_in_force)),
+        extended_hours: order.extended_hours,
+        position_intent: position_intent(order.position_intent),
+        valid_until: maybe_instant(order.valid_until),
+        advanced_instructions: order.advanced.as_ref().map(advanced),
+        class: order_class(Some(order.structure.order_class())),
+        order_type: order_type(Some(order.structure.order_type())),
+        limit_price: order.structure.limit_price().map(write).unwrap_or_default(),
+        stop_price: order.structure.stop_price().map(write).unwrap_or_default(),
+        ..pb::Trade::default()
+    };
+    match order.size {
+        Size::Quantity(qty) => trade.qty = write(qty.decimal()),
+        Size::Notional(notional) => trade.notional = write(notional.decimal()),
+    }
+    match &order.structure {
+        Structure::MultiLeg { legs, .. } => {
+            trade.legs = legs
+                .iter()
+                .map(|leg| pb::Leg {
+                    symbol: leg.symbol.to_string(),
+                    ratio_qty: write(leg.ratio.decimal()),
+                    side: side(Some(leg.side)),
+                    position_intent: position_intent(leg.position_intent),
+                })
+                .collect();
+        }
+        Structure::Single {
+            symbol,
+            side: way,
+            pricing,
+            exits,
+        } => {
+            trade.symbol = symbol.to_string();
+            trade.side = side(Some(*way));
+            match pricing {
+                Pricing::TrailingStop(Trail::Amount(by)) => trade.trail_price = write(by.decimal()),
+                Pricing::TrailingStop(Trail::Percent(by)) => trade.trail_percent = write(by.decimal()),
+                Pricing::Market
+                | Pricing::Limit { .. }
+                | Pricing::Stop { .. }
+                | Pricing::StopLimit { .. } => {}
+            }
+            let profit = |exit: &TakeProfit| pb::TakeProfit {
+                limit_price: write(exit.limit.decimal()),
+            };
+            let loss = |exit: &StopLoss| pb::StopLoss {
+                limit: exit.limit.map(|limit| write(limit.decimal())).unwrap_or_default(),
+                stop: write(exit.stop.decimal()),
+            };
+            match exits {
+                Exits::None => {}
+                Exits::Bracket(take, stop) | Exits::OneCancelsOther(take, stop) => {
+                    trade.take_profit = Some(profit(take));
+                    trade.stop_loss = Some(loss(stop));
+                }
+                Exits::TriggersTakeProfit(take) => trade.take_profit = Some(profit(take)),
+                Exits::TriggersStopLoss(stop) => trade.stop_loss = Some(loss(stop)),
+            }
+        }
+    }
+    trade
+}
+
+fn advanced(given: &AdvancedInstructions) -> pb::AdvancedInstructions {
+    pb::AdvancedInstructions {
+        algorithm: given.algorithm.clone(),
+        destination: given.destination.clone().unwrap_or_default(),
+        display_qty: text(given.display_quantity),
+        start_time: maybe_instant(given.start),
+        end_time: maybe_instant(given.end),
+        max_percentage: text(given.max_percentage),
+    }
+}
+
+fn side(side: Option<Side>) -> i32 {
+    side.map_or(pb::Side::Unspecified, |side| match side {
+        Side::Buy => pb::Side::Buy,
+        Side::Sell => pb::Side::Sell,
+    })
+    .into()
+}
+
+fn order_type(order_type: Option<OrderType>) -> i32 {
+    order_type
+        .map_or(pb::OrderType::Unspecified, |order_type| match order_type {
+            OrderType::Market => pb::OrderType::Market,
+            OrderType::Limit => pb::OrderType::Limit,
+            OrderType::Stop => pb::OrderType::Stop,
+            OrderType::StopLimit => pb::OrderType::StopLimit,
+            OrderType::TrailingStop => pb::OrderType::TrailingStop,
+        })
+        .into()
+}
+
+fn order_class(class: Option<OrderClass>) -> i32 {
+    class
+        .map_or(pb::OrderClass::Unspecified, |class| match class {
+            OrderClass::Simple => pb::OrderClass::Simple,
+            OrderClass::Bracket => pb::OrderClass::Bracket,
+            OrderClass::OneCancelsOther => pb::OrderClass::Oco,
+            OrderClass::OneTriggersOther => pb::OrderClass::Oto,
+            OrderClass::MultiLeg => pb::OrderClass::Mleg,
+        })
+        .into()
+}
+
+fn time_in_force(time_in_force: Option<TimeInForce>) -> i32 {
+    time_in_force
+        .map_or(
+            pb::TimeInForce::Unspecified,
+            |time_in_force| match time_in_force {
+                TimeInForce::Day => pb::TimeInForce::Day,
+                TimeInForce::Gtc => pb::TimeInForce::Gtc,
+                TimeInForce::Opg => pb::TimeInForce::Opg,
+                TimeInForce::Ioc => pb::TimeInForce::Ioc,
+                TimeInForce::Fok => pb::TimeInForce::Fok,
+                TimeInForce::Gtx => pb::TimeInForce::Gtx,
+                TimeInForce::Gtd => pb::TimeInForce::Gtd,
+                TimeInForce::Cls => pb::TimeInForce::Cls,
+            },
+        )
+        .into()
+}
+
+fn position_intent(intent: Option<PositionIntent>) -> i32 {
+    intent
+        .map_or(pb::PositionIntent::Unspecified, |intent| match intent {
+            PositionIntent::BuyToOpen => pb::PositionIntent::BuyToOpen,
+            PositionIntent::BuyToClose => pb::PositionIntent::BuyToClose,
+            PositionIntent::SellToOpen => pb::PositionIntent::SellToOpen,
+            PositionIntent::SellToClose => pb::PositionIntent::SellToClose,
+        })
+        .into()
+}
+
+fn asset_class(class: AssetClass) -> i32 {
+    match class {
+        AssetClass::UsEquity => pb::AssetClass::UsEquity,
+        AssetClass::Crypto => pb::AssetClass::Crypto,
+        AssetClass::UsOption => pb::AssetClass::UsOption,
+        AssetClass::Other => pb::AssetClass::Unspecified,
+    }
+    .into()
+}
+
+fn command_kind(kind: CommandKind) -> i32 {
+    match kind {
+        CommandKind::Order => pb::CommandKind::Order,
+        CommandKind::Cancel => pb::CommandKind::Cancel,
+        CommandKind::Replace => pb::CommandKind::Replace,
+        CommandKind::Close => pb::CommandKind::Close,
+    }
+    .into()
+}
+
+fn outcome_kind(verdict: &Verdict) -> i32 {
+    match verdict {
+        Verdict::Accepted(_) => pb::OutcomeKind::Accepted,
+        Verdict::Rejected(_) => pb::OutcomeKind::Rejected,
+        Verdict::Denied { .. } => pb::OutcomeKind::Denied,
+        Verdict::Expired => pb::OutcomeKind::Expired,
+        Verdict::Invalid { .. } => pb::OutcomeKind::Invalid,
+        Verdict::Conflict { .. } => pb::OutcomeKind::Conflict,
+        Verdict::CanceledBeforeSend { .. } => pb::OutcomeKind::CanceledBeforeSend,
+        Verdict::Unresolved { .. } => pb::OutcomeKind::Unresolved,
+        Verdict::LateAccepted(_) => pb::OutcomeKind::LateAccepted,
+        Verdict::ConfirmedAbsent => pb::OutcomeKind::ConfirmedAbsent,
+    }
+    .into()
+}
+
+fn order(order: &Order) -> pb::Order {
+    pb::Order {
+        id: text(order.id),
+        client_order_id: order.client_order_id.clone(),
+        created_at: maybe_instant(order.created_at),
+        updated_at: maybe_instant(order.updated_at),
+        submitted_at: maybe_instant(order.submitted_at),
+        filled_at: maybe_instant(order.filled_at),
+        expired_at: maybe_instant(order.expired_at),
+        canceled_at: maybe_instant(order.canceled_at),
+        failed_at: maybe_instant(order.failed_at),
+        replaced_at: maybe_instant(order.replaced_at),
+        replaced_by: text(order.replaced_by),
+        replaces: text(order.replaces),
+        asset_id: order.asset_id.clone(),
+        symbol: text(order.symbol.as_ref()),
+        asset_class: asset_class(order.asset_class),
+        order_class: order_class(order.order_class),
+        r#type: order_type(order.order_type),
+        side: side(order.side),
+        time_in_force: time_in_force(order.time_in_force),
+        status: order.status.as_str().to_owned(),
+        notional: amount(order.notional),
+        qty: amount(order.qty),
+        filled_qty: order.filled_qty.to_string(),
+        filled_avg_price: amount(order.filled_avg_price),
+        limit_price: amount(order.limit_price),
+        stop_price: amount(order.stop_price),
+        trail_price: amount(order.trail_price),
+        trail_percent: amount(order.trail_percent),
+        hwm: amount(order.hwm),
+        ext_hours: order.extended_hours,
+        legs: order.legs.iter().map(self::order).collect(),
+        position_intent: position_intent(order.position_intent),
+        ratio_qty: amount(order.ratio_qty),
+    }
+}
+
+/// What became of a command.
+pub fn outcome(outcome: &Outcome) -> Encoded {
+    encoded("tradesvc.v0.Outcome", &outcome_message(outcome))
+}
+
+fn outcome_message(outcome: &Outcome) -> pb::Outcome {
+    let mut message = pb::Outcome {
+        client_order_id: outcome.client_order_id.clone(),
+        command: command_kind(outcome.command),
+        kind: outcome_kind(&outcome.verdict),
+        terminal: outcome.verdict.is_terminal(),
+        stream_created: Some(instant(outcome.id.stream_created)),
+        stream_sequence: outcome.id.sequence,
+        stored_at: Some(instant(outcome.stored_at)),
+        at: Some(instant(outcome.at)),
+        reason: outcome.verdict.reason().to_owned(),
+        message: outcome.verdict.message(),
+        attempts: outcome.attempts,
+        repeated: outcome.repeated,
+        deadline: maybe_instant(outcome.deadline),
+        ..pb::Outcome::default()
+    };
+    match &outcome.verdict {
+        Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => accept(&mut message, acceptance),
+        Verdict::Rejected(refusal) => reject(&mut message, refusal),
+        Verdict::Conflict { order_id, .. } => message.order_id = text(*order_id),
+        Verdict::Denied { .. }
+        | Verdict::Expired
+        | Verdict::Invalid { .. }
+        | Verdict::CanceledBeforeSend { .. }
+        | Verdict::Unresolved { .. }
+        | Verdict::ConfirmedAbsent => {}
+    }
+    message
+}
+
+fn accept(message: &mut pb::Outcome, acceptance: &Acceptance) {
+    message.order = acceptance.order.as_deref().map(order);
+    message.order_id = text(
+        acceptance
+            .order_id
+            .or_else(|| acceptance.order.as_ref().and_then(|order| order.id)),
+    );
+    message.resolved_by_lookup = acceptance.by_lookup;
+    message.http_status = acceptance.http_status.into();
+    message.request_id = text(acceptance.request_id.as_ref());
+    message.results = acceptance.results.iter().map(order_result).collect();
+}
+
+fn reject(message: &mut pb::Outcome, refusal: &Refusal) {
+    message.code = refusal.code;
+    message.http_status = refusal.http_status.into();
+    message.request_id = text(refusal.request_id.as_ref());
+    message.results = refusal.results.iter().map(order_result).collect();
+}
+
+fn order_result(result: &OrderResult) -> pb::OrderResult {
+    let kind = if result.accepted {
+        pb::OutcomeKind::Accepted
+    } else {
+        pb::OutcomeKind::Rejected
+    };
+    pb::OrderResult {
+        order_id: text(result.order_id),
+        client_order_id: result.client_order_id.clone(),
+        symbol: result.symbol.clone(),
+        kind: kind.into(),
+        code: result.code,
+        message: result.message.clone(),
+    }
+}
+
+/// One event in an order's life.
+pub fn trade_update(report: &ExecutionReport) -> Encoded {
+    encoded(
+        "tradesvc.v0.TradeUpdate",
+        &pb::TradeUpdate {
+            at: Some(instant(report.at)),
+            event: report.event.clone(),
+            event_id: text(report.event_id.as_ref()),
+            execution_id: text(report.execution_id.as_ref()),
+            order: Some(order(&report.order)),
+            position_qty: amount(report.position_qty),
+            price: amount(report.last_px),
+            qty: amount(report.last_qty),
+            timestamp: Some(instant(report.timestamp)),
+            reason: text(report.reason.as_ref()),
+            recovered: report.recovered,
+        },
+    )
+}
+
+fn position_message(position: &Position) -> pb::Position {
+    pb::Position {
+        asset_id: position.asset_id.clone(),
+        symbol: position.symbol.to_string(),
+        exchange: position.exchange.clone(),
+        asset_class: asset_class(position.asset_class),
+        asset_marginable: position.asset_marginable,
+        qty: position.qty.to_string(),
+        qty_available: amount(position.qty_available),
+        avg_entry_price: amount(position.avg_entry_price),
+        side: position.side.clone(),
+        market_value: amount(position.market_value),
+        cost_basis: amount(position.cost_basis),
+        unrealized_pl: amount(position.unrealized_pl),
+        unrealized_plpc: amount(position.unrealized_plpc),
+        unrealized_intraday_pl: amount(position.unrealized_intraday_pl),
+        unrealized_intraday_plpc: amount(position.unrealized_intraday_plpc),
+        current_price: amount(position.current_price),
+        lastday_price: amount(position.lastday_price),
+        change_today: amount(position.change_today),
+        ..pb::Position::default()
+    }
+}
+
+/// Everything the account holds.
+pub fn positions(holdings: &Holdings) -> Encoded {
+    encoded(
+        "tradesvc.v0.Positions",
+        &pb::Positions {
+            positions: holdings.positions.iter().map(position_message).collect(),
+            as_of: Some(instant(holdings.as_of)),
+            source: holdings.source.to_owned(),
+            fresh: holdings.fresh,
+            version: holdings.version,
+        },
+    )
+}
+
+/// One holding, dated as the statement it is from.
+pub fn position(position: &Position, holdings: &Holdings) -> Encoded {
+    encoded(
+        "tradesvc.v0.Position",
+        &pb::Position {
+            as_of: Some(instant(holdings.as_of)),
+            source: holdings.source.to_owned(),
+            fresh: holdings.fresh,
+            version: holdings.version,
+            ..position_message(position)
+        },
+    )
+}
+
+/// A ledger record.
+pub fn record(record: &OrderRecord) -> Encoded {
+    let mut message = pb::OrderRecord {
+        client_order_id: record.client_order_id.as_str().to_owned(),
+        cancel_sequence: record.cancel_mark.map(|mark| mark.sequence).unwrap_or_default(),
+        cancel_stored_at: record.cancel_mark.map(|mark| instant(mark.stored_at)),
+        epoch: record.epoch,
+        ..pb::OrderRecord::default()
+    };
+    let state = match &record.state {
+        RecordState::CancelMark => pb::RecordState::CancelMark,
+        RecordState::Intent(intent) => {
+            write_intent(&mut message, intent);
+            pb::RecordState::Intent
+        }
+        RecordState::Settled(intent, outcome, latest) => {
+            write_intent(&mut message, intent);
+            message.outcome = Some(outcome_message(outcome));
+            message.order = latest.as_deref().map(order);
+            if outcome.verdict.is_terminal() {
+                pb::RecordState::Settled
+            } else {
+                pb::RecordState::Unresolved
+            }
+        }
+    };
+    message.state = state.into();
+    encoded("tradesvc.v0.OrderRecord", &message)
+}
+
+fn write_intent(message: &mut pb::OrderRecord, intent: &Intent) {
+    message.command = command_kind(intent.command);
+    message.payload_hash = Bytes::copy_from_slice(&intent.payload_hash);
+    message.stream_created = Some(instant(intent.id.stream_created));
+    message.stream_sequence = intent.id.sequence;
+    message.stored_at = Some(instant(intent.stored_at));
+    message.deadline = maybe_instant(intent.deadline);
+    message.intent_at = Some(instant(intent.at));
+    message.attempts = intent.attempts;
+    message.order_id = text(intent.order_id);
+    message.trade = intent.asked.as_deref().map(|asked| trade(asked, false));
+}
+
+/// What the gateway says of itself.
+#[derive(Clone, Debug)]
+pub struct StateContext<'a> {
+    /// Which instance speaks.
+    pub instance: &'a str,
+    /// `paper`, `sim` or `live`.
+    pub environment: &'a str,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// The gateway's state.
+pub fn state(state: &GatewayState, context: &StateContext<'_>) -> Encoded {
+    let condition = |condition: &Condition| pb::Condition {
+        name: condition.name.as_str().to_owned(),
+        reason: condition.reason.clone(),
+        since: Some(instant(condition.since)),
+        holds_orders: condition.holds_orders,
+    };
+    let mode = match state.mode {
+        GatewayMode::Normal => pb::GatewayMode::Normal,
+        GatewayMode::ReduceOnly => pb::GatewayMode::ReduceOnly,
+        GatewayMode::CancelOnly => pb::GatewayMode::CancelOnly,
+        GatewayMode::Halted => pb::GatewayMode::Halted,
+    };
+    encoded(
+        "tradesvc.v0.GatewayState",
+        &pb::GatewayState {
+            mode: mode.into(),
+            mode_reason: state.mode_reason.clone(),
+            conditions: state.conditions.iter().map(condition).collect(),
+            at: Some(instant(context.at)),
+            instance: context.instance.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            environment: context.environment.to_owned(),
+            started_at: Some(instant(context.started_at)),
+        },
+    )
+}

@@ -1,0 +1,19 @@
+//! Bytes ↔ domain, and nothing else.
+//!
+//! Everything that comes in is read here once, into types that cannot be wrong afterwards; everything that goes
+//! out is written here. The generated protobuf types and the subject grammar never leave this room.
+
+mod decode;
+mod encode;
+mod json;
+mod proto;
+pub mod subject;
+
+pub use decode::{Unreadable, read_order, read_outcome, read_positions_version, read_record, read_update};
+pub use encode::{
+    Encoded, StateContext, outcome, payload_hash, position, positions, record, state, trade_update,
+};
+pub use json::{decode_to_json, is_json, known_messages};
+
+#[cfg(test)]
+mod tests;

@@ -2,5 +2,6 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod wire;

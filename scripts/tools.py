@@ -44,11 +44,11 @@ def die(text):
     sys.exit(1)
 
 
-def fetch(what, place, make):
+def fetch(what, place, make, patience=""):
     """Makes `place` by `make(folder)`, unless it is there. When another run was faster, its copy stays."""
     if place.is_dir():
         return
-    say(f"fetching {what} ...")
+    say(f"fetching {what} ...{patience}")
     begun = time.monotonic()
     TOOLS.mkdir(exist_ok=True)
     # Inside .tools, so that the rename stays on one file system.
@@ -62,7 +62,7 @@ def fetch(what, place, make):
         except OSError:
             if not place.is_dir():
                 raise
-    say(f"{what} is in {place} ({time.monotonic() - begun:.0f} s)")
+    say(f"{what}: {place} ({time.monotonic() - begun:.0f} s)")
 
 
 def link(program):
@@ -191,7 +191,7 @@ def deny():
         if failed:
             die("could not install cargo-deny (cargo says why above). Is the crate registry reachable?")
 
-    fetch(f"cargo-deny {CARGO_DENY} (compiles for about a minute)", place, make)
+    fetch(f"cargo-deny {CARGO_DENY}", place, make, " It compiles for about a minute.")
     link(place / "bin" / "cargo-deny")
 
 

@@ -1,0 +1,103 @@
+# `make help` lists the targets. What they need is fetched into .tools/ by scripts/tools.sh.
+
+.DEFAULT_GOAL := all
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+PYTHON ?= python3
+COMPOSE ?= docker compose
+TOOLS := scripts/tools.sh
+SHELL_FILES := scripts/tools.sh scripts/nats/init.sh scripts/nats/positions.sh .ci/run
+export PYTHON
+
+.PHONY: all
+all: build ## Same as build
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the program, optimized: target/release/nalpaca
+	$(CARGO) build --release --locked
+
+.PHONY: demo
+demo: build ## Run NATS, a simulated Alpaca and the gateway together, no keys needed (ARGS="--help" for more)
+	@server=$$($(TOOLS) which-nats) && PATH="$${server%/*}:$$PATH" target/release/nalpaca demo $(ARGS)
+
+.PHONY: test
+test: ## Run all tests, with real nats-servers
+	$(TOOLS) test
+	$(CARGO) test --locked
+
+.PHONY: check
+check: fmt-check lock-check lint clippy deny doc test helm-lint ## Everything CI asks for, cheap things first
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+.PHONY: fmt-check
+fmt-check:
+	$(CARGO) fmt --all --check
+
+# Fails when Cargo.lock does not fit Cargo.toml. The other steps may then work without asking the registry.
+.PHONY: lock-check
+lock-check:
+	$(CARGO) fetch --locked
+
+.PHONY: clippy
+clippy: ## Lint the code
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+.PHONY: deny
+deny: lock-check ## Check licences, bans and sources of the dependencies
+	$(TOOLS) deny
+	.tools/bin/cargo-deny --offline check --hide-inclusion-graph licenses bans sources
+
+.PHONY: doc
+doc: ## Build the code's documentation
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+.PHONY: lint
+lint: ## Check the shell scripts and compose.yaml
+	$(TOOLS) lint
+	.tools/bin/shellcheck $(SHELL_FILES)
+	PYTHONPATH=.tools/lint $(PYTHON) scripts/lint_compose.py
+
+.PHONY: helm-lint
+helm-lint: ## Lint the chart, render it, and hold the result against Kubernetes' schemas
+	$(TOOLS) helm
+	PYTHONPATH=.tools/helm $(PYTHON) scripts/lint_helm.py
+
+.PHONY: proto
+proto: ## Record what proto/ promises in proto/descriptors.binpb, unless it breaks a promise
+	NALPACA_BLESS=1 $(CARGO) test --locked --test it schema::
+
+.PHONY: python-proto
+python-proto: ## Generate Python classes from proto/ into examples/python/gen
+	$(TOOLS) python
+	@mkdir -p examples/python/gen
+	PYTHONPATH=.tools/python $(PYTHON) -m grpc_tools.protoc -I proto --python_out examples/python/gen --pyi_out examples/python/gen tradesvc/v0/tradesvc.proto stream/v0/stream.proto
+
+.PHONY: compose
+compose: ## Build the images (needs docker)
+	$(COMPOSE) --profile sim build --build-arg NALPACA_REVISION=$$(git rev-parse --short HEAD 2>/dev/null)
+
+.PHONY: run-compose
+run-compose: ## Run NATS and the gateway in the foreground (needs docker, and .env from .env.tmpl)
+	$(COMPOSE) up --build
+
+.PHONY: up
+up: ## Start NATS alone in the background (needs docker)
+	$(COMPOSE) up --detach --wait nats
+
+.PHONY: down
+down: ## Stop everything compose started; NATS keeps its data (needs docker)
+	$(COMPOSE) --profile sim down
+
+.PHONY: clean
+clean: ## Remove what was built; .tools/ stays
+	$(CARGO) clean
+	rm -rf examples/python/gen

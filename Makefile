@@ -66,9 +66,10 @@ lint: ## Check the shell scripts and compose.yaml
 	.tools/bin/shellcheck $(SHELL_FILES)
 	PYTHONPATH=.tools/lint $(PYTHON) scripts/lint_compose.py
 
+# Where Helm cannot be had, the chart goes unchecked and says so; CI insists.
 .PHONY: helm-lint
 helm-lint: ## Lint the chart, render it, and hold the result against Kubernetes' schemas
-	$(TOOLS) helm
+	-$(TOOLS) helm
 	PYTHONPATH=.tools/helm $(PYTHON) scripts/lint_helm.py
 
 .PHONY: proto

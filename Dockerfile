@@ -27,7 +27,7 @@ COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/nalpaca/
 # By number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 ENV METRICS_HOST=0.0.0.0
-# Metrics and probes; gRPC health.
-EXPOSE 8088 7654
+# Metrics and probes.
+EXPOSE 8088
 ENTRYPOINT ["/usr/local/bin/nalpaca"]
 CMD ["serve"]

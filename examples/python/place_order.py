@@ -27,7 +27,10 @@ PATIENCE = 30  # seconds for each thing that is awaited
 
 
 def escape(text):
-    """One token of a subject or key: any byte but A-Z a-z 0-9 - _ / is written =HH. "BRK.B" is "BRK=2EB"."""
+    """One token of a subject or key: any byte but A-Z a-z 0-9 - _ / is written =HH. "BRK.B" is "BRK=2EB".
+
+    Only for the tokens themselves: the dots between an order id's tokens stay.
+    """
     return re.sub(rb"[^A-Za-z0-9_/-]", lambda byte: b"=%02X" % ord(byte[0]), text.encode()).decode()
 
 
@@ -43,8 +46,8 @@ async def main(symbol, side, qty):
     nc = await nats.connect(os.environ.get("NATS_URL", "nats://localhost:4222"))
     js = nc.jetstream()
     # Listen first, so that nothing is missed.
-    outcomes = await follow(js, f"{PREFIX}.journal.v0.outcomes.{order_id}")
-    updates = await follow(js, f"{PREFIX}.journal.v0.updates.{order_id}")
+    outcomes = await follow(js, f"{PREFIX}.journal.v0.outcomes.{escape(order_id)}")
+    updates = await follow(js, f"{PREFIX}.journal.v0.updates.{escape(order_id)}")
 
     order = pb.Trade(
         symbol=symbol,
@@ -56,7 +59,7 @@ async def main(symbol, side, qty):
     )
     # The subject names the order. The header makes a repeated publish harmless, should the answer get lost.
     await js.publish(
-        f"{PREFIX}.action.v0.orders.{order_id}", order.SerializeToString(), headers={"Nats-Msg-Id": order_id}
+        f"{PREFIX}.action.v0.orders.{escape(order_id)}", order.SerializeToString(), headers={"Nats-Msg-Id": order_id}
     )
 
     outcome = pb.Outcome()
@@ -73,24 +76,24 @@ async def main(symbol, side, qty):
         if update.event in ("canceled", "expired", "rejected"):
             return 1
 
-    position = await read_position(await js.key_value(BUCKET), symbol, update.timestamp.ToDatetime())
-    print(f"position: {position.qty or '0'} {symbol}, fresh: {position.fresh}")
+    bucket = await js.key_value(BUCKET)
+    positions = await asyncio.wait_for(read_positions(bucket, update.timestamp.ToDatetime()), PATIENCE)
+    held = {position.symbol: position.qty for position in positions.positions}
+    print(f"position: {held.get(symbol, '0')} {symbol}")
     await nc.close()
     return 0
 
 
-async def read_position(bucket, symbol, since):
-    """The position as it was known at `since` or later. The mirror follows a fill a moment after it."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                entry = await bucket.get(f"position.{escape(symbol)}")
-                position = pb.Position.FromString(entry.value or b"")
-                if position.as_of.ToDatetime() >= since:
-                    return position
-            except KeyNotFoundError:
-                pass
-            await asyncio.sleep(0.2)
+async def read_positions(bucket, since):
+    """The positions as they were at `since` or later. The mirror follows a fill a moment after it."""
+    while True:
+        try:
+            positions = pb.Positions.FromString((await bucket.get("positions")).value)
+            if positions.as_of.ToDatetime() >= since:
+                return positions
+        except KeyNotFoundError:
+            pass
+        await asyncio.sleep(0.2)
 
 
 if __name__ == "__main__":

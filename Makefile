@@ -7,6 +7,9 @@
 CARGO ?= cargo
 PYTHON ?= python3
 COMPOSE ?= docker compose
+# Of compose.yaml: alpaca, or sim.
+PROFILE ?= alpaca
+REVISION = $(shell git rev-parse --short HEAD 2>/dev/null)
 TOOLS := scripts/tools.sh
 SHELL_FILES := scripts/tools.sh scripts/nats/init.sh scripts/nats/positions.sh .ci/run
 export PYTHON
@@ -20,7 +23,7 @@ help: ## Show this list
 
 .PHONY: build
 build: ## Build the program, optimized: target/release/nalpaca
-	$(CARGO) build --release --locked
+	NALPACA_REVISION=$(REVISION) $(CARGO) build --release --locked
 
 .PHONY: demo
 demo: build ## Run NATS, a simulated Alpaca and the gateway together, no keys needed (ARGS="--help" for more)
@@ -83,20 +86,20 @@ python-proto: ## Generate Python classes from proto/ into examples/python/gen
 	PYTHONPATH=.tools/python $(PYTHON) -m grpc_tools.protoc -I proto --python_out examples/python/gen --pyi_out examples/python/gen tradesvc/v0/tradesvc.proto stream/v0/stream.proto
 
 .PHONY: compose
-compose: ## Build the images (needs docker)
-	$(COMPOSE) --profile sim build --build-arg NALPACA_REVISION=$$(git rev-parse --short HEAD 2>/dev/null)
+compose: ## Build the image (needs docker)
+	NALPACA_REVISION=$(REVISION) $(COMPOSE) --profile $(PROFILE) build
 
 .PHONY: run-compose
-run-compose: ## Run NATS and the gateway in the foreground (needs docker, and .env from .env.tmpl)
-	$(COMPOSE) up --build
+run-compose: ## Run NATS and the gateway in the foreground, with keys from .env, or PROFILE=sim (needs docker)
+	NALPACA_REVISION=$(REVISION) $(COMPOSE) --profile $(PROFILE) up --build
 
 .PHONY: up
 up: ## Start NATS alone in the background (needs docker)
-	$(COMPOSE) up --detach --wait nats
+	$(COMPOSE) up --detach --wait
 
 .PHONY: down
-down: ## Stop everything compose started; NATS keeps its data (needs docker)
-	$(COMPOSE) --profile sim down
+down: ## Stop what compose started; NATS keeps its data (needs docker)
+	$(COMPOSE) --profile alpaca --profile sim down
 
 .PHONY: clean
 clean: ## Remove what was built; .tools/ stays

@@ -2,6 +2,7 @@
 
 pub mod alpaca;
 pub mod backoff;
+pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -487,7 +487,8 @@ mod tests {
     fn the_order_we_asked_for_is_recognised_field_by_field() {
         assert_eq!(theirs().agrees_with(&asked()), Ok(()));
         let number = |text: &str| Some(text.parse().unwrap());
-        let changes: Vec<(&'static str, fn(&mut Order))> = vec![
+        type Change = (&'static str, fn(&mut Order));
+        let changes: Vec<Change> = vec![
             ("symbol", |order| {
                 order.symbol = Some(Symbol::parse("MSFT").unwrap())
             }),

@@ -146,6 +146,10 @@ fn rewrite_field(
     Ok(())
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "prost-reflect's set; all other kinds are alike in both forms"
+)]
 fn rewrite_value(out: &mut String, kind: &Kind, raw: &str, depth: usize) -> Result<(), Unreadable> {
     let is_number = raw.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     match kind {
@@ -162,10 +166,6 @@ fn rewrite_value(out: &mut String, kind: &Kind, raw: &str, depth: usize) -> Resu
             ));
         }
         Kind::Enum(words) if raw.starts_with('"') => out.push_str(&enum_word(words, raw)?),
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "prost-reflect's set; all else is the same in both"
-        )]
         _ => out.push_str(raw),
     }
     Ok(())

@@ -1,0 +1,114 @@
+//! In-progress beats for every message in hand.
+//!
+//! A message that waits its turn in our memory burns its ack deadline just as one that is worked on; without
+//! beats the server would hand it out again. The set of messages in hand also tells a redelivery of something we
+//! are still working on from news.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::Subject;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::Connection;
+
+/// Less than a third of the consumers' ack wait, so that two beats may be lost.
+const INTERVAL: Duration = Duration::from_secs(3);
+
+/// Messages in hand, by stream sequence, with the subject that answers them.
+#[derive(Clone, Default)]
+pub struct Beats {
+    in_hand: Arc<Mutex<HashMap<u64, Subject>>>,
+}
+
+/// One message is in hand for as long as this lives.
+pub(super) struct InHand {
+    beats: Beats,
+    sequence: u64,
+}
+
+impl Beats {
+    /// Notes that a message is in hand. `None`: it was already, and the newer delivery's answer subject is kept.
+    pub(super) fn take(&self, sequence: u64, reply: Subject) -> Option<InHand> {
+        let known = self.lock().insert(sequence, reply);
+        known.is_none().then(|| InHand {
+            beats: self.clone(),
+            sequence,
+        })
+    }
+
+    /// Messages in hand.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nothing is in hand.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Beats until stopped.
+    pub async fn run(self, connection: Connection, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return, // cancel-safe: level-triggered
+                _ = tick.tick() => {}            // cancel-safe: docs
+            }
+            // While disconnected a beat would only queue up behind the reconnect; the server has forgotten us.
+            if !connection.link().borrow().connected {
+                continue;
+            }
+            let replies: Vec<Subject> = self.lock().values().cloned().collect();
+            for reply in replies {
+                if let Err(error) = connection.client().publish(reply, "+WPI".into()).await {
+                    debug!(%error, "in-progress beat could not be sent");
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Subject>> {
+        // Nothing panics while it holds the lock; were it so, the map would still be whole.
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InHand {
+    /// The subject that answers the newest delivery of the message.
+    pub(super) fn reply(&self) -> Option<Subject> {
+        self.beats.lock().get(&self.sequence).cloned()
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.beats.lock().remove(&self.sequence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_in_hand_once() {
+        let beats = Beats::default();
+        let held = beats.take(7, "first".into()).unwrap();
+        assert!(
+            beats.take(7, "second".into()).is_none(),
+            "a redelivery is not news"
+        );
+        assert_eq!(
+            held.reply(),
+            Some("second".into()),
+            "the newest delivery is the one to answer"
+        );
+        drop(held);
+        assert!(beats.is_empty());
+        assert!(beats.take(7, "third".into()).is_some());
+    }
+}

@@ -1,0 +1,253 @@
+//! Taking messages from a durable consumer, a few at a time.
+//!
+//! Pulled with `batch` in a loop, never with the client's endless `messages`: that one can stop for half a minute
+//! with messages waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::pull::Batch;
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+
+use super::Connection;
+use super::beats::Beats;
+use super::delivery::Delivery;
+
+/// How long one pull waits on the server for messages.
+const PULL_EXPIRES: Duration = Duration::from_secs(2);
+/// After this much more the server is not listening.
+const PULL_GRACE: Duration = Duration::from_secs(3);
+
+/// Takes deliveries from one durable consumer.
+pub struct Puller {
+    connection: Connection,
+    stream: String,
+    name: String,
+    beats: Beats,
+    trust: Trust,
+    stream_created: Timestamp,
+    consumer: PullConsumer,
+    /// The pull on its way, if there is one.
+    batch: Option<Pull>,
+}
+
+struct Pull {
+    batch: Batch,
+    ends_by: tokio::time::Instant,
+}
+
+/// From which stream sequence on this process can be sure that nobody acted before it.
+///
+/// Sequences are compared, not times, so clocks do not matter: what was stored after the process had read the
+/// stream's last sequence on its current connection, and is delivered for the first time, is news to everybody.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    after: Arc<AtomicU64>,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        let trust = Self {
+            after: Arc::default(),
+        };
+        trust.withdraw();
+        trust
+    }
+}
+
+impl Trust {
+    /// Nothing is trusted: the server was lost, and somebody else may have acted.
+    pub fn withdraw(&self) {
+        self.after.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Trusts what is stored after this sequence.
+    pub fn after(&self, sequence: u64) {
+        self.after.store(sequence, Ordering::Relaxed);
+    }
+
+    fn sequence(&self) -> u64 {
+        self.after.load(Ordering::Relaxed)
+    }
+}
+
+/// Why nothing could be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("take from consumer {consumer}: {cause}")]
+pub struct TakeError {
+    consumer: String,
+    cause: String,
+}
+
+impl Puller {
+    /// Binds to a consumer that exists.
+    pub async fn bind(
+        connection: &Connection,
+        stream: &str,
+        name: &str,
+        beats: Beats,
+        trust: Trust,
+    ) -> Result<Self, TakeError> {
+        let fail = |cause: String| TakeError {
+            consumer: name.to_owned(),
+            cause,
+        };
+        let handle = connection
+            .jetstream()
+            .get_stream(stream)
+            .await
+            .map_err(|error| fail(error.to_string()))?;
+        let created = handle.cached_info().created.unix_timestamp_nanos();
+        let consumer = handle
+            .get_consumer(name)
+            .await
+            .map_err(|error| fail(error.to_string()))?;
+        Ok(Self {
+            connection: connection.clone(),
+            stream: stream.to_owned(),
+            name: name.to_owned(),
+            beats,
+            trust,
+            stream_created: Timestamp::from_nanosecond(created).map_err(|error| fail(error.to_string()))?,
+            consumer,
+            batch: None,
+        })
+    }
+
+    /// Whether a pull is on its way. While it is, [`Puller::next`] may yield as many as it asked for.
+    pub fn is_pulling(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// Asks the server for up to `max` messages.
+    pub async fn pull(&mut self, max: usize) -> Result<(), TakeError> {
+        let batch = self
+            .consumer
+            .batch()
+            .max_messages(max)
+            .expires(PULL_EXPIRES)
+            .messages()
+            .await;
+        let batch = batch.map_err(|error| self.fail(&error))?;
+        self.batch = Some(Pull {
+            batch,
+            ends_by: tokio::time::Instant::now() + PULL_EXPIRES + PULL_GRACE,
+        });
+        Ok(())
+    }
+
+    /// The next delivery of the pull on its way; `None` when the pull has ended. Cancel-safe: a message is taken
+    /// in hand in the same poll that yields it.
+    pub async fn next(&mut self) -> Result<Option<Delivery>, TakeError> {
+        loop {
+            let Some(pull) = &mut self.batch else {
+                return Ok(None);
+            };
+            let message = match tokio::time::timeout_at(pull.ends_by, pull.batch.next()).await {
+                Ok(Some(Ok(message))) => message,
+                Ok(None) => {
+                    self.batch = None;
+                    return Ok(None);
+                }
+                Ok(Some(Err(error))) => {
+                    self.batch = None;
+                    return Err(self.fail(&*error));
+                }
+                Err(_elapsed) => {
+                    self.batch = None;
+                    return Err(self.fail(&std::io::Error::other("the server is silent")));
+                }
+            };
+            let taken = Delivery::take(
+                message,
+                self.stream_created,
+                self.trust.sequence(),
+                &self.beats,
+                &self.connection,
+            );
+            match taken {
+                Ok(Some(delivery)) => return Ok(Some(delivery)),
+                Ok(None) => {} // in hand already: the redelivery only renewed its answer subject
+                Err(error) => return Err(self.fail(&*error)),
+            }
+        }
+    }
+
+    /// Takes in hand what was delivered before and never settled, oldest first.
+    ///
+    /// The server would hand these out again only when their ack wait is over, and after newer ones; taken by
+    /// sequence, nothing overtakes them. On a work queue, what is stored and was delivered is what is outstanding.
+    pub async fn outstanding(&mut self) -> Result<Vec<Delivery>, TakeError> {
+        let info = self
+            .consumer
+            .get_info()
+            .await
+            .map_err(|error| self.fail(&error))?;
+        let last = info.delivered.stream_sequence;
+        let filters = if info.config.filter_subjects.is_empty() {
+            vec![info.config.filter_subject.clone()]
+        } else {
+            info.config.filter_subjects.clone()
+        };
+        let stream = self.connection.jetstream().get_stream_no_info(&self.stream).await;
+        let stream = stream.map_err(|error| self.fail(&error))?;
+        let mut found = Vec::new();
+        for filter in filters {
+            let mut from = info.ack_floor.stream_sequence + 1;
+            while from <= last {
+                let message = stream
+                    .raw_message_builder()
+                    .sequence(from)
+                    .next_by_subject(&filter)
+                    .send()
+                    .await;
+                let message = match message {
+                    Ok(message) if message.sequence <= last => message,
+                    Ok(_) => break,
+                    Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => break,
+                    Err(error) => return Err(self.fail(&error)),
+                };
+                from = message.sequence + 1;
+                // The server finds the delivery by its stream sequence; the other numbers may be anything.
+                let reply = format!(
+                    "$JS.ACK.{}.{}.1.{}.0.0.0",
+                    self.stream, self.name, message.sequence
+                );
+                let adopted = Delivery::adopt(
+                    message,
+                    reply.into(),
+                    self.stream_created,
+                    &self.beats,
+                    &self.connection,
+                );
+                found.extend(adopted.map_err(|error| self.fail(&*error))?);
+            }
+        }
+        found.sort_by_key(|delivery| delivery.id.sequence);
+        Ok(found)
+    }
+
+    /// Binds again, after the consumer or the stream may have changed under us.
+    pub async fn rebind(&mut self) -> Result<(), TakeError> {
+        *self = Self::bind(
+            &self.connection,
+            &self.stream,
+            &self.name,
+            self.beats.clone(),
+            self.trust.clone(),
+        )
+        .await?;
+        Ok(())
+    }
+
+    fn fail(&self, cause: &dyn std::error::Error) -> TakeError {
+        TakeError {
+            consumer: self.name.clone(),
+            cause: cause.to_string(),
+        }
+    }
+}

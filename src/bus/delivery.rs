@@ -1,0 +1,177 @@
+//! One message in hand, and its one settlement.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Subject, jetstream};
+use bytes::Bytes;
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::Connection;
+use super::beats::{Beats, InHand};
+use crate::domain::CommandId;
+
+/// Tries to have an ack confirmed. After that the message comes back, and the ledger knows what to do.
+const ACK_ATTEMPTS: u32 = 3;
+/// Longest wait for one confirmation.
+const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One message of the action stream. It is in hand, with beats, until it is settled or dropped; dropped
+/// unsettled it comes back.
+pub struct Delivery {
+    /// Which command this is.
+    pub id: CommandId,
+    /// When the stream stored it.
+    pub stored_at: Timestamp,
+    /// Deliveries so far, this one included.
+    pub delivered: u64,
+    /// This process saw the command's first delivery, and nobody else can have acted on it. When not, the venue
+    /// is asked before anything is sent.
+    pub fresh: bool,
+    /// Its subject.
+    pub subject: String,
+    /// Its bytes.
+    pub payload: Bytes,
+    headers: HeaderMap,
+    in_hand: InHand,
+    connection: Connection,
+}
+
+/// Why a settlement is not known to have arrived. The message may come back.
+#[derive(Debug, thiserror::Error)]
+#[error("the settlement was not confirmed: {cause}")]
+pub struct SettleError {
+    cause: String,
+}
+
+impl Delivery {
+    /// Takes a message in hand. `None`: it is in hand already.
+    pub(super) fn take(
+        message: jetstream::Message,
+        stream_created: Timestamp,
+        trusted_after: u64,
+        beats: &Beats,
+        connection: &Connection,
+    ) -> Result<Option<Self>, async_nats::Error> {
+        let reply = message
+            .reply
+            .clone()
+            .ok_or("a delivery without a reply subject")?;
+        let info = message.info()?;
+        let stored_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?;
+        let (sequence, delivered) = (
+            info.stream_sequence,
+            u64::try_from(info.delivered).unwrap_or(u64::MAX),
+        );
+        let Some(in_hand) = beats.take(sequence, reply) else {
+            return Ok(None);
+        };
+        let (message, _) = message.split();
+        Ok(Some(Self {
+            id: CommandId {
+                stream_created,
+                sequence,
+            },
+            stored_at,
+            delivered,
+            fresh: delivered == 1 && sequence > trusted_after,
+            subject: message.subject.into_string(),
+            payload: message.payload,
+            headers: message.headers.unwrap_or_default(),
+            in_hand,
+            connection: connection.clone(),
+        }))
+    }
+
+    /// Takes a message in hand that was delivered to somebody before. `None`: it is in hand already.
+    pub(super) fn adopt(
+        message: jetstream::message::StreamMessage,
+        reply: Subject,
+        stream_created: Timestamp,
+        beats: &Beats,
+        connection: &Connection,
+    ) -> Result<Option<Self>, async_nats::Error> {
+        let stored_at = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos())?;
+        let Some(in_hand) = beats.take(message.sequence, reply) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            id: CommandId {
+                stream_created,
+                sequence: message.sequence,
+            },
+            stored_at,
+            delivered: 2, // once to somebody, once to us
+            fresh: false,
+            subject: message.subject.into_string(),
+            payload: message.payload,
+            headers: message.headers,
+            in_hand,
+            connection: connection.clone(),
+        }))
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.as_str())
+    }
+
+    /// The command is done.
+    pub async fn ack(self) -> Result<(), SettleError> {
+        self.settle("+ACK".to_owned()).await
+    }
+
+    /// The command can never be done. What it was must be in the journal already: the stream forgets it now.
+    pub async fn term(self, reason: &str) -> Result<(), SettleError> {
+        // One line, whatever the reason says.
+        let reason: String = reason
+            .chars()
+            .filter(|character| !character.is_control())
+            .take(200)
+            .collect();
+        self.settle(format!("+TERM {reason}")).await
+    }
+
+    /// Hands the command back, unsent. Only while stopping.
+    pub async fn nak(self) -> Result<(), SettleError> {
+        self.settle("-NAK".to_owned()).await
+    }
+
+    async fn settle(self, answer: String) -> Result<(), SettleError> {
+        let mut cause = String::new();
+        for attempt in 1..=ACK_ATTEMPTS {
+            let Some(reply) = self.in_hand.reply() else { break };
+            match confirmed(&self.connection, reply, answer.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    warn!(sequence = self.id.sequence, attempt, %error, "settlement was not confirmed");
+                    cause = error.to_string();
+                }
+            }
+        }
+        Err(SettleError { cause })
+    }
+}
+
+/// Answers a delivery and reads the server's confirmation. A "no responders" status is an error here.
+async fn confirmed(
+    connection: &Connection,
+    reply: Subject,
+    answer: String,
+) -> Result<(), async_nats::RequestError> {
+    let request = async_nats::Request::new()
+        .payload(answer.into())
+        .timeout(Some(ACK_TIMEOUT));
+    connection.client().send_request(reply, request).await.map(|_| ())
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery")
+            .field("sequence", &self.id.sequence)
+            .field("delivered", &self.delivered)
+            .field("fresh", &self.fresh)
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,204 @@
+//! Publishing what happened, and knowing that it is stored.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use bytes::Bytes;
+use tracing::warn;
+
+use super::Connection;
+use crate::backoff::{Backoff, Reason};
+use crate::domain::{CommandKind, ExecutionReport, Outcome};
+use crate::wire::subject::Subjects;
+use crate::wire::{self, Encoded};
+
+/// Messages looked through for one that may be there already. An order has a handful of outcomes.
+const SEARCH_MAX: usize = 64;
+
+/// Where outcomes and order events go. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    connection: Connection,
+    subjects: Subjects,
+    stream: String,
+}
+
+/// Why a message is not known to be stored.
+#[derive(Debug, thiserror::Error)]
+#[error("publish to {subject}: {cause}")]
+pub struct PublishError {
+    subject: String,
+    cause: String,
+}
+
+/// What could not be read, for the journal.
+#[derive(Clone, Debug)]
+pub struct DeadLetter<'a> {
+    /// What it tried to be.
+    pub kind: CommandKind,
+    /// Where it was published.
+    pub subject: &'a str,
+    /// Its bytes.
+    pub payload: Bytes,
+    /// Why it could not be read.
+    pub reason: &'a str,
+    /// Which message, for the message id.
+    pub id: crate::domain::CommandId,
+}
+
+impl Journal {
+    /// A journal on a stream.
+    pub fn new(connection: Connection, subjects: Subjects, stream: impl Into<String>) -> Self {
+        Self {
+            connection,
+            subjects,
+            stream: stream.into(),
+        }
+    }
+
+    /// Stores an outcome. `spelling` is the id as the command's subject has it.
+    ///
+    /// With `maybe_there` the journal is searched first: the command was seen before, perhaps longer ago than the
+    /// stream remembers message ids.
+    pub async fn outcome(
+        &self,
+        outcome: &Outcome,
+        spelling: &str,
+        trace: Option<&str>,
+        maybe_there: bool,
+    ) -> Result<(), PublishError> {
+        let subject = self.subjects.outcome(spelling);
+        let interim = if outcome.verdict.is_terminal() {
+            ""
+        } else {
+            ":interim"
+        };
+        let id = format!("outcome:{}{interim}", outcome.id);
+        if maybe_there && self.holds(&subject, &id).await? {
+            return Ok(());
+        }
+        self.store(&subject, &id, &wire::outcome(outcome), trace).await
+    }
+
+    /// Stores an order event and fans it out. `key` is the event's identity.
+    pub async fn update(&self, report: &ExecutionReport, key: &str) -> Result<(), PublishError> {
+        let id = format!("update:{key}");
+        let message = wire::trade_update(report);
+        self.store(
+            &self.subjects.update(&report.order.client_order_id),
+            &id,
+            &message,
+            None,
+        )
+        .await?;
+        self.store(
+            &self.subjects.trade_update(report.order.symbol.as_ref()),
+            &id,
+            &message,
+            None,
+        )
+        .await
+    }
+
+    /// Stores what could not be read.
+    pub async fn dead(&self, letter: DeadLetter<'_>) -> Result<(), PublishError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("dead:{}", letter.id));
+        headers.insert("Nalpaca-Reason", one_line(letter.reason));
+        headers.insert("Nalpaca-Subject", one_line(letter.subject));
+        headers.insert("Nalpaca-Stream-Sequence", letter.id.sequence.to_string());
+        self.publish(&self.subjects.dead(letter.kind), headers, letter.payload)
+            .await
+    }
+
+    async fn store(
+        &self,
+        subject: &str,
+        id: &str,
+        message: &Encoded,
+        trace: Option<&str>,
+    ) -> Result<(), PublishError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        headers.insert("Nalpaca-Schema", message.schema);
+        if let Some(trace) = trace {
+            headers.insert("traceparent", one_line(trace));
+        }
+        self.publish(subject, headers, message.bytes.clone()).await
+    }
+
+    /// One publish, and its PubAck. "No responders" is an error like any other: the stream is not there now.
+    async fn publish(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<(), PublishError> {
+        let fail = |cause: String| PublishError {
+            subject: subject.to_owned(),
+            cause,
+        };
+        let sent = self
+            .connection
+            .jetstream()
+            .publish_with_headers(subject.to_owned(), headers, payload)
+            .await;
+        let acknowledged = sent.map_err(|error| fail(error.to_string()))?.await;
+        acknowledged.map(|_| ()).map_err(|error| fail(error.to_string()))
+    }
+
+    /// Whether a message with this id is on the subject.
+    async fn holds(&self, subject: &str, id: &str) -> Result<bool, PublishError> {
+        let fail = |cause: String| PublishError {
+            subject: subject.to_owned(),
+            cause,
+        };
+        let stream = self.connection.jetstream().get_stream_no_info(&self.stream).await;
+        let stream = stream.map_err(|error| fail(error.to_string()))?;
+        let mut from = 1;
+        for _ in 0..SEARCH_MAX {
+            let message = stream
+                .raw_message_builder()
+                .sequence(from)
+                .next_by_subject(subject)
+                .send()
+                .await;
+            match message {
+                Ok(message) => {
+                    let found = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
+                    if found.is_some_and(|found| found.as_str() == id) {
+                        return Ok(true);
+                    }
+                    from = message.sequence + 1;
+                }
+                Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(fail(error.to_string())),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Does something that must happen until it has: pauses grow to two seconds, and the message id makes a repeat
+/// harmless. Ends only with success; whoever stops the daemon drops the future, and the command comes back.
+pub async fn until_stored<F, E>(what: &'static str, mut attempt: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let mut backoff = Backoff::new(Reason::Nats);
+    let mut failures = 0u32;
+    while let Err(error) = attempt().await {
+        failures += 1;
+        if failures.is_power_of_two() {
+            warn!(%error, failures, "{what} is not stored yet, trying again");
+        }
+        tokio::time::sleep(backoff.next_delay().max(Duration::from_millis(50))).await;
+    }
+}
+
+/// Header values are one line of visible text: a lone CR in one would end the client's connection.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .take(512)
+        .collect()
+}

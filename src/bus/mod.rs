@@ -1,0 +1,22 @@
+//! NATS and JetStream: the only room that knows a stream, a consumer or an ack.
+//!
+//! Three rules hold here. An acknowledgement is a request whose answer is read (a plain ack is lost when the
+//! server is killed, and the client's `double_ack` calls "nobody heard you" a success). A publish is stored only
+//! when its PubAck is in. And messages are pulled in small batches, bounded by what can be held, with
+//! in-progress beats for every message in hand.
+
+pub mod beats;
+pub mod bucket;
+pub mod connection;
+pub mod consumer;
+pub mod delivery;
+pub mod journal;
+pub mod topology;
+
+pub use beats::Beats;
+pub use bucket::{Bucket, BucketError, Entry, WriteError};
+pub use connection::{Connection, Link};
+pub use consumer::{Puller, TakeError};
+pub use delivery::{Delivery, SettleError};
+pub use journal::{Journal, PublishError};
+pub use topology::{Difference, Severity, Topology};

@@ -1,0 +1,578 @@
+//! The NATS objects this program lives on: declared, made, compared field by field.
+//!
+//! What is made here is never silently changed afterwards: a live object that differs from the declaration is
+//! reported, and where the difference could lose or repeat an order the gateway creates no orders until it is
+//! gone. Repair happens only in the mode that allows it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use tracing::info;
+
+use super::Connection;
+use crate::config::{ObjectNames, Provision};
+use crate::domain::CommandKind;
+use crate::wire::subject::Subjects;
+
+const KIB: i32 = 1024;
+const MIB: i64 = 1024 * 1024;
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A command is a few hundred bytes; anything near this is a mistake.
+const COMMAND_SIZE_MAX: i32 = 64 * KIB;
+/// Commands that may wait. At the venue's 200 a minute these are more than eight hours' worth.
+const COMMANDS_MAX: i64 = 100_000;
+/// How long a delivery may go without a beat. Beats come every three seconds.
+const ACK_WAIT: Duration = Duration::from_secs(10);
+/// Deliveries outstanding at once, above what one daemon takes in hand.
+const ACK_PENDING_MAX: i64 = 512;
+
+/// Everything this program lives on.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    streams: Vec<stream::Config>,
+    consumers: Vec<DeclaredConsumer>,
+}
+
+#[derive(Clone, Debug)]
+struct DeclaredConsumer {
+    stream: String,
+    config: pull::Config,
+    /// Commands are taken from it: a difference may lose or repeat an order.
+    carries_commands: bool,
+}
+
+/// Something that is not as declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which stream, consumer or bucket.
+    pub object: String,
+    /// Which field; `existence` when the object is not there.
+    pub field: &'static str,
+    /// What it should be.
+    pub declared: String,
+    /// What it is.
+    pub live: String,
+    /// What it may cost.
+    pub severity: Severity,
+}
+
+/// What a difference may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It could lose or repeat an order, or hide one: no orders until it is gone.
+    Critical,
+    /// It is worth a line in the log.
+    Notice,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} is {}, declared {}",
+            self.object, self.field, self.live, self.declared
+        )
+    }
+}
+
+/// The objects could not be read or made.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {object}: {cause}")]
+pub struct TopologyError {
+    action: &'static str,
+    object: String,
+    cause: String,
+}
+
+/// What was done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It was not there.
+    Created,
+    /// It differed.
+    Updated,
+    /// It was there and is left alone.
+    Kept,
+}
+
+impl Topology {
+    /// The declaration of DESIGN section 3.
+    pub fn new(names: &ObjectNames, subjects: &Subjects) -> Self {
+        let replicas = names.replicas;
+        let base = |name: &str, subjects: Vec<String>| stream::Config {
+            name: name.to_owned(),
+            subjects,
+            num_replicas: replicas,
+            storage: StorageType::File,
+            ..stream::Config::default()
+        };
+        let streams = vec![
+            stream::Config {
+                description: Some("Commands waiting for the gateway".to_owned()),
+                retention: RetentionPolicy::WorkQueue,
+                discard: DiscardPolicy::New,
+                max_message_size: COMMAND_SIZE_MAX,
+                max_messages: COMMANDS_MAX,
+                duplicate_window: Duration::from_secs(600),
+                ..base(&names.action_stream, subjects.commands())
+            },
+            stream::Config {
+                description: Some("Trade updates and market data for whoever listens".to_owned()),
+                retention: RetentionPolicy::Interest,
+                discard: DiscardPolicy::Old,
+                max_age: DAY,
+                max_bytes: 256 * MIB,
+                duplicate_window: Duration::from_secs(600),
+                ..base(&names.data_stream, subjects.data())
+            },
+            stream::Config {
+                description: Some("Outcomes and order events, replayable".to_owned()),
+                retention: RetentionPolicy::Limits,
+                discard: DiscardPolicy::Old,
+                max_age: 30 * DAY,
+                duplicate_window: 2 * HOUR,
+                deny_delete: true,
+                allow_direct: true,
+                ..base(&names.journal_stream, vec![subjects.journal()])
+            },
+            bucket(&names.bucket, replicas, "Positions, account and state"),
+            stream::Config {
+                max_age: 400 * DAY,
+                // Read through the leader: the ledger must answer with what was last written.
+                allow_direct: false,
+                ..bucket(&names.orders_bucket, replicas, "One record per client order id")
+            },
+            stream::Config {
+                storage: StorageType::Memory,
+                max_bytes: 64 * MIB,
+                ..bucket("nalpaca-last", replicas, "Last quote, trade and bar per symbol")
+            },
+            bucket("nalpaca-leases", replicas, "Leases that strategies write"),
+        ];
+        let consumer = |name: &str, filters: Vec<String>| pull::Config {
+            durable_name: Some(name.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            deliver_policy: DeliverPolicy::All,
+            max_deliver: -1,
+            max_ack_pending: ACK_PENDING_MAX,
+            filter_subjects: filters,
+            ..pull::Config::default()
+        };
+        let commands_of = |kinds: [CommandKind; 2]| kinds.map(|kind| subjects.commands_of(kind)).to_vec();
+        let consumers = vec![
+            DeclaredConsumer {
+                stream: names.action_stream.clone(),
+                config: consumer(
+                    &names.orders_consumer,
+                    commands_of([CommandKind::Order, CommandKind::Replace]),
+                ),
+                carries_commands: true,
+            },
+            DeclaredConsumer {
+                stream: names.action_stream.clone(),
+                config: consumer(
+                    &names.cancel_consumer,
+                    commands_of([CommandKind::Cancel, CommandKind::Close]),
+                ),
+                carries_commands: true,
+            },
+            DeclaredConsumer {
+                stream: names.data_stream.clone(),
+                config: pull::Config {
+                    ack_wait: Duration::from_secs(30),
+                    ..consumer(&names.trade_update_consumer, vec![subjects.trade_updates()])
+                },
+                carries_commands: false,
+            },
+        ];
+        Self { streams, consumers }
+    }
+
+    /// Makes and mends what the mode allows. Says what was done to each object.
+    pub async fn provision(
+        &self,
+        connection: &Connection,
+        mode: Provision,
+    ) -> Result<Vec<(String, Action)>, TopologyError> {
+        let mut done = Vec::new();
+        for declared in &self.streams {
+            done.push((
+                stream_name(declared),
+                self.provision_stream(connection, declared, mode).await?,
+            ));
+        }
+        for declared in &self.consumers {
+            done.push((
+                consumer_name(declared),
+                self.provision_consumer(connection, declared, mode).await?,
+            ));
+        }
+        for (object, action) in &done {
+            if *action != Action::Kept {
+                info!(object, ?action, "nats object provisioned");
+            }
+        }
+        Ok(done)
+    }
+
+    async fn provision_stream(
+        &self,
+        connection: &Connection,
+        declared: &stream::Config,
+        mode: Provision,
+    ) -> Result<Action, TopologyError> {
+        let live = live_stream(connection, &declared.name).await?;
+        let fail = |action, cause: String| TopologyError {
+            action,
+            object: stream_name(declared),
+            cause,
+        };
+        match (live, mode) {
+            (_, Provision::Verify | Provision::None) | (Some(_), Provision::Create) => Ok(Action::Kept),
+            (None, Provision::Create | Provision::Adopt) => {
+                let created = connection.jetstream().create_stream(declared.clone()).await;
+                created.map_err(|error| fail("create", error.to_string()))?;
+                Ok(Action::Created)
+            }
+            (Some(live), Provision::Adopt) => {
+                let differences = compare_stream(declared, &live);
+                // Storage cannot be edited; that difference stays and is reported.
+                if differences.iter().all(|difference| difference.field == "storage") {
+                    return Ok(Action::Kept);
+                }
+                let merged = merge_stream(declared, live);
+                let updated = connection.jetstream().update_stream(merged).await;
+                updated.map_err(|error| fail("update", error.to_string()))?;
+                Ok(Action::Updated)
+            }
+        }
+    }
+
+    async fn provision_consumer(
+        &self,
+        connection: &Connection,
+        declared: &DeclaredConsumer,
+        mode: Provision,
+    ) -> Result<Action, TopologyError> {
+        let live = live_consumer(connection, declared).await?;
+        let fail = |action, cause: String| TopologyError {
+            action,
+            object: consumer_name(declared),
+            cause,
+        };
+        match (live, mode) {
+            (_, Provision::Verify | Provision::None) | (Some(_), Provision::Create) => Ok(Action::Kept),
+            (None, Provision::Create | Provision::Adopt) => {
+                let created = connection
+                    .jetstream()
+                    .create_consumer_strict_on_stream(declared.config.clone(), &declared.stream)
+                    .await;
+                created.map_err(|error| fail("create", error.to_string()))?;
+                Ok(Action::Created)
+            }
+            (Some(live), Provision::Adopt) => {
+                if compare_consumer(declared, &live).is_empty() {
+                    return Ok(Action::Kept);
+                }
+                let updated = connection
+                    .jetstream()
+                    .update_consumer_on_stream(declared.config.clone(), &declared.stream)
+                    .await;
+                updated.map_err(|error| fail("update", error.to_string()))?;
+                Ok(Action::Updated)
+            }
+        }
+    }
+
+    /// Compares what is there with the declaration, field by field.
+    pub async fn compare(&self, connection: &Connection) -> Result<Vec<Difference>, TopologyError> {
+        let mut differences = Vec::new();
+        for declared in &self.streams {
+            match live_stream(connection, &declared.name).await? {
+                Some(live) => differences.extend(compare_stream(declared, &live)),
+                None => differences.push(missing(stream_name(declared), is_optional(declared))),
+            }
+        }
+        for declared in &self.consumers {
+            match live_consumer(connection, declared).await? {
+                Some(live) => differences.extend(compare_consumer(declared, &live)),
+                None => differences.push(missing(consumer_name(declared), !declared.carries_commands)),
+            }
+        }
+        Ok(differences)
+    }
+}
+
+/// The settings of a key-value bucket, as every NATS client makes them.
+fn bucket(name: &str, replicas: usize, description: &str) -> stream::Config {
+    stream::Config {
+        name: format!("KV_{name}"),
+        description: Some(description.to_owned()),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        num_replicas: replicas,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        ..stream::Config::default()
+    }
+}
+
+/// Buckets no order depends on.
+fn is_optional(declared: &stream::Config) -> bool {
+    matches!(declared.name.as_str(), "KV_nalpaca-last" | "KV_nalpaca-leases")
+}
+
+fn stream_name(config: &stream::Config) -> String {
+    match config.name.strip_prefix("KV_") {
+        Some(bucket) => format!("bucket {bucket}"),
+        None => format!("stream {}", config.name),
+    }
+}
+
+fn consumer_name(declared: &DeclaredConsumer) -> String {
+    format!(
+        "consumer {}",
+        declared.config.durable_name.as_deref().unwrap_or_default()
+    )
+}
+
+async fn live_stream(connection: &Connection, name: &str) -> Result<Option<stream::Config>, TopologyError> {
+    match connection.jetstream().get_stream(name).await {
+        Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(inner)
+                if inner.error_code() == async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            GetStreamErrorKind::EmptyName
+            | GetStreamErrorKind::Request
+            | GetStreamErrorKind::InvalidStreamName
+            | GetStreamErrorKind::JetStream(_) => Err(TopologyError {
+                action: "read",
+                object: format!("stream {name}"),
+                cause: error.to_string(),
+            }),
+        },
+    }
+}
+
+async fn live_consumer(
+    connection: &Connection,
+    declared: &DeclaredConsumer,
+) -> Result<Option<async_nats::jetstream::consumer::Config>, TopologyError> {
+    let fail = |cause: String| TopologyError {
+        action: "read",
+        object: consumer_name(declared),
+        cause,
+    };
+    let stream = connection.jetstream().get_stream_no_info(&declared.stream).await;
+    let stream = stream.map_err(|error| fail(error.to_string()))?;
+    let name = declared.config.durable_name.as_deref().unwrap_or_default();
+    match stream.consumer_info(name).await {
+        Ok(info) => Ok(Some(info.config)),
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ConsumerInfoErrorKind::StreamNotFound => Ok(None),
+        Err(error) => Err(fail(error.to_string())),
+    }
+}
+
+fn missing(object: String, optional: bool) -> Difference {
+    let severity = if optional {
+        Severity::Notice
+    } else {
+        Severity::Critical
+    };
+    Difference {
+        object,
+        field: "existence",
+        declared: "present".to_owned(),
+        live: "absent".to_owned(),
+        severity,
+    }
+}
+
+/// Collects differences of one object.
+struct Comparison {
+    object: String,
+    found: Vec<Difference>,
+}
+
+impl Comparison {
+    fn field<T: PartialEq + fmt::Debug>(
+        &mut self,
+        field: &'static str,
+        severity: Severity,
+        declared: &T,
+        live: &T,
+    ) {
+        if declared != live {
+            self.found.push(Difference {
+                object: self.object.clone(),
+                field,
+                declared: format!("{declared:?}"),
+                live: format!("{live:?}"),
+                severity,
+            });
+        }
+    }
+}
+
+/// How a live stream differs from its declaration. Limits may be wider than declared, never absent where one
+/// guards an order.
+fn compare_stream(declared: &stream::Config, live: &stream::Config) -> Vec<Difference> {
+    use Severity::{Critical, Notice};
+    let mut comparison = Comparison {
+        object: stream_name(declared),
+        found: Vec::new(),
+    };
+    let sorted = |subjects: &[String]| subjects.iter().cloned().collect::<BTreeSet<_>>();
+    // Losing what a data subscriber missed is what an interest stream is for; the journal still has it.
+    let carries_money = declared.retention != RetentionPolicy::Interest && !is_optional(declared);
+    let grave = if carries_money { Critical } else { Notice };
+    comparison.field(
+        "subjects",
+        grave,
+        &sorted(&declared.subjects),
+        &sorted(&live.subjects),
+    );
+    comparison.field("retention", grave, &declared.retention, &live.retention);
+    comparison.field("storage", grave, &declared.storage, &live.storage);
+    comparison.field("discard", grave, &declared.discard, &live.discard);
+    comparison.field(
+        "max_msgs_per_subject",
+        grave,
+        &positive(declared.max_messages_per_subject),
+        &positive(live.max_messages_per_subject),
+    );
+    comparison.field("max_age", grave, &declared.max_age, &live.max_age);
+    comparison.field("sealed", grave, &declared.sealed, &live.sealed);
+    comparison.field("no_ack", grave, &declared.no_ack, &live.no_ack);
+    comparison.field("rollup", grave, &declared.allow_rollup, &live.allow_rollup);
+    comparison.field(
+        "message TTL",
+        grave,
+        &declared.allow_message_ttl,
+        &live.allow_message_ttl,
+    );
+    comparison.field(
+        "schedules",
+        grave,
+        &declared.allow_message_schedules,
+        &live.allow_message_schedules,
+    );
+    comparison.field(
+        "mirror",
+        grave,
+        &declared.mirror.is_some(),
+        &live.mirror.is_some(),
+    );
+    comparison.field("allow_direct", Notice, &declared.allow_direct, &live.allow_direct);
+    comparison.field("deny_delete", Notice, &declared.deny_delete, &live.deny_delete);
+    comparison.field(
+        "max_msgs",
+        Notice,
+        &positive(declared.max_messages),
+        &positive(live.max_messages),
+    );
+    comparison.field(
+        "max_bytes",
+        Notice,
+        &positive(declared.max_bytes),
+        &positive(live.max_bytes),
+    );
+    comparison.field(
+        "max_msg_size",
+        Notice,
+        &positive(declared.max_message_size.into()),
+        &positive(live.max_message_size.into()),
+    );
+    comparison.field("replicas", Notice, &declared.num_replicas, &live.num_replicas);
+    comparison.found
+}
+
+/// 0 and -1 both mean "no limit".
+fn positive(limit: i64) -> Option<i64> {
+    (limit > 0).then_some(limit)
+}
+
+/// The live settings with every declared field put right, and everything we do not declare left alone.
+fn merge_stream(declared: &stream::Config, live: stream::Config) -> stream::Config {
+    stream::Config {
+        subjects: declared.subjects.clone(),
+        retention: declared.retention,
+        discard: declared.discard,
+        max_messages: declared.max_messages,
+        max_messages_per_subject: declared.max_messages_per_subject,
+        max_bytes: declared.max_bytes,
+        max_age: declared.max_age,
+        max_message_size: declared.max_message_size,
+        duplicate_window: declared.duplicate_window,
+        allow_rollup: declared.allow_rollup,
+        allow_message_ttl: declared.allow_message_ttl,
+        allow_message_schedules: declared.allow_message_schedules,
+        deny_delete: declared.deny_delete || live.deny_delete,
+        allow_direct: declared.allow_direct,
+        num_replicas: declared.num_replicas,
+        ..live
+    }
+}
+
+/// How a live consumer differs from its declaration.
+fn compare_consumer(
+    declared: &DeclaredConsumer,
+    live: &async_nats::jetstream::consumer::Config,
+) -> Vec<Difference> {
+    let mut comparison = Comparison {
+        object: consumer_name(declared),
+        found: Vec::new(),
+    };
+    let severity = if declared.carries_commands {
+        Severity::Critical
+    } else {
+        Severity::Notice
+    };
+    let filters = |many: &[String], one: &str| {
+        let mut all: BTreeSet<_> = many.iter().cloned().collect();
+        if !one.is_empty() {
+            all.insert(one.to_owned());
+        }
+        all
+    };
+    let config = &declared.config;
+    comparison.field(
+        "filter_subjects",
+        severity,
+        &filters(&config.filter_subjects, &config.filter_subject),
+        &filters(&live.filter_subjects, &live.filter_subject),
+    );
+    comparison.field("ack_policy", severity, &config.ack_policy, &live.ack_policy);
+    comparison.field(
+        "max_deliver",
+        severity,
+        &positive(config.max_deliver),
+        &positive(live.max_deliver),
+    );
+    comparison.field("backoff", severity, &config.backoff, &live.backoff);
+    comparison.field("headers_only", severity, &config.headers_only, &live.headers_only);
+    comparison.field("push", severity, &None, &live.deliver_subject);
+    comparison.field("ack_wait", severity, &config.ack_wait, &live.ack_wait);
+    comparison.field("paused", severity, &false, &live.pause_until.is_some());
+    comparison.field(
+        "max_ack_pending",
+        Severity::Notice,
+        &config.max_ack_pending,
+        &live.max_ack_pending,
+    );
+    comparison.found
+}

@@ -43,7 +43,7 @@ async def follow(js, subject):
 
 async def main(symbol, side, qty):
     order_id = f"example-{uuid.uuid4()}"
-    nc = await nats.connect(os.environ.get("NATS_URL", "nats://localhost:4222"))
+    nc = await nats.connect(os.environ.get("NATS_URL", "nats://localhost:4222"), max_reconnect_attempts=3)
     js = nc.jetstream()
     # Listen first, so that nothing is missed.
     outcomes = await follow(js, f"{PREFIX}.journal.v0.outcomes.{escape(order_id)}")

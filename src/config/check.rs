@@ -46,7 +46,7 @@ pub fn load(source: &dyn Source) -> Result<Config, ConfigErrors> {
 /// Reads and checks the configuration, and keeps what was read.
 pub fn inspect(source: &dyn Source) -> Inspection {
     let raw = source::resolve(source);
-    let effective = raw.values.iter().map(Effective::of).collect();
+    let mut effective: Vec<_> = raw.values.iter().map(Effective::of).collect();
     let mut warnings = raw.warnings;
     warnings.extend(without_effect(&raw.values));
     warnings.extend(unknown_names(&source.names()));
@@ -54,6 +54,13 @@ pub fn inspect(source: &dyn Source) -> Inspection {
     let mut config = build(&mut settings, source);
     warnings.append(&mut settings.warnings);
     config.warnings.clone_from(&warnings);
+    // These two defaults are made here and not in the table.
+    for (name, made) in [("INSTANCE", &config.instance), ("NATS_NAME", &config.nats.name)] {
+        let is_made = |shown: &&mut Effective| shown.setting.name == name && shown.origin == Origin::Default;
+        if let Some(shown) = effective.iter_mut().find(is_made) {
+            shown.shown.clone_from(made);
+        }
+    }
     let outcome = if settings.problems.is_empty() {
         Ok(config)
     } else {
@@ -357,10 +364,8 @@ fn orders(settings: &mut Settings, trade_updates: bool) -> OrdersConfig {
     let max_age = settings.duration("ORDER_MAX_AGE");
     let asked_to_hold = settings.choice("BLIND_POLICY") == "hold";
     if asked_to_hold && !trade_updates && settings.is_given("BLIND_POLICY") {
-        settings.problem(
-            "BLIND_POLICY, ENABLE_TRADE_UPDATER",
-            "orders cannot be held until trade updates are seen when they are switched off; write allow, or switch them on",
-        );
+        let line = "BLIND_POLICY: hold has no effect while ENABLE_TRADE_UPDATER is false, orders pass";
+        settings.warnings.push(line.to_owned());
     }
     OrdersConfig {
         enabled: settings.switch("ENABLE_ORDERS"),

@@ -1,6 +1,6 @@
 //! Where NATS is and who we are to it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use reqwest::Url;
 use secrecy::SecretString;
@@ -208,12 +208,7 @@ fn tls(settings: &mut Settings, source: &dyn Source) -> NatsTls {
 }
 
 /// Reads a file now, so that a wrong path is reported with everything else and not by a reconnect at night.
-fn check_readable(
-    settings: &mut Settings,
-    source: &dyn Source,
-    name: &str,
-    path: &PathBuf,
-) -> Option<String> {
+fn check_readable(settings: &mut Settings, source: &dyn Source, name: &str, path: &Path) -> Option<String> {
     match source.read(path) {
         Ok(content) => Some(content),
         Err(error) => {

@@ -120,7 +120,6 @@ fn base_url(text: &str) -> Result<(String, String), String> {
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost"
-        || bare.ends_with(".localhost")
         || bare
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())

@@ -1,0 +1,433 @@
+//! Every metric of the daemon: its name, what it means, and the one function that touches it.
+//!
+//! Labels are closed sets of words. No order id, account, symbol or error text is ever a label: their number has no
+//! bound, and a scrape is read by more people than an order. Histograms have explicit buckets, because without
+//! them the exporter makes summaries, which cannot be added up across processes.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::domain::{CommandKind, ConditionName, Verdict};
+
+const BUILD_INFO: &str = "nalpaca_build_info";
+const CONFIG_WARNINGS: &str = "nalpaca_config_warnings";
+const NATS_CONNECTED: &str = "nalpaca_nats_connected";
+const NATS_RECONNECTS: &str = "nalpaca_nats_reconnects_total";
+const STREAM_UP: &str = "nalpaca_stream_up";
+const COMMANDS: &str = "nalpaca_commands_total";
+const OUTCOMES: &str = "nalpaca_outcomes_total";
+const PUBLISH_TO_OUTCOME: &str = "nalpaca_publish_to_outcome_seconds";
+const DELIVERIES_IN_HAND: &str = "nalpaca_deliveries_in_hand";
+const REDELIVERED: &str = "nalpaca_redelivered_total";
+const DEAD_LETTERS: &str = "nalpaca_dead_letters_total";
+const VENUE_REQUEST: &str = "nalpaca_venue_request_seconds";
+const RATE_BUDGET_REMAINING: &str = "nalpaca_rate_budget_remaining";
+const UPDATES: &str = "nalpaca_updates_total";
+const UPDATES_PUBLISHED: &str = "nalpaca_updates_published_total";
+const POSITIONS_AGE: &str = "nalpaca_positions_age_seconds";
+const POSITIONS_REFRESH: &str = "nalpaca_positions_refresh_total";
+const CONDITION: &str = "nalpaca_condition";
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Name, type, unit of measure and meaning of every metric.
+const FAMILIES: [(&str, Type, Unit, &str); 18] = [
+    (
+        BUILD_INFO,
+        Type::Gauge,
+        Unit::Count,
+        "Always 1; version and git revision are labels.",
+    ),
+    (
+        CONFIG_WARNINGS,
+        Type::Gauge,
+        Unit::Count,
+        "Settings that were accepted but will not do what they seem to.",
+    ),
+    (
+        NATS_CONNECTED,
+        Type::Gauge,
+        Unit::Count,
+        "1 while NATS is connected.",
+    ),
+    (
+        NATS_RECONNECTS,
+        Type::Counter,
+        Unit::Count,
+        "Connections to NATS made after the first.",
+    ),
+    (
+        STREAM_UP,
+        Type::Gauge,
+        Unit::Count,
+        "1 while the venue's trade updates are heard.",
+    ),
+    (COMMANDS, Type::Counter, Unit::Count, "Commands read, by kind."),
+    (
+        OUTCOMES,
+        Type::Counter,
+        Unit::Count,
+        "Outcomes settled, by kind of command and outcome.",
+    ),
+    (
+        PUBLISH_TO_OUTCOME,
+        Type::Histogram,
+        Unit::Seconds,
+        "From the stream's storing of a command to its terminal outcome.",
+    ),
+    (
+        DELIVERIES_IN_HAND,
+        Type::Gauge,
+        Unit::Count,
+        "Deliveries taken and not yet settled.",
+    ),
+    (
+        REDELIVERED,
+        Type::Counter,
+        Unit::Count,
+        "Deliveries that were not the first of their message.",
+    ),
+    (
+        DEAD_LETTERS,
+        Type::Counter,
+        Unit::Count,
+        "Messages that could not be read, by kind.",
+    ),
+    (
+        VENUE_REQUEST,
+        Type::Histogram,
+        Unit::Seconds,
+        "Requests to the trading API, by route and class of status; none is no answer.",
+    ),
+    (
+        RATE_BUDGET_REMAINING,
+        Type::Gauge,
+        Unit::Count,
+        "Requests the account may make now.",
+    ),
+    (
+        UPDATES,
+        Type::Counter,
+        Unit::Count,
+        "Order events heard from the venue, by class of event.",
+    ),
+    (
+        UPDATES_PUBLISHED,
+        Type::Counter,
+        Unit::Count,
+        "Order events whose publication the journal confirmed.",
+    ),
+    (
+        POSITIONS_AGE,
+        Type::Gauge,
+        Unit::Seconds,
+        "Age of the positions in the bucket.",
+    ),
+    (
+        POSITIONS_REFRESH,
+        Type::Counter,
+        Unit::Count,
+        "Reads of the positions, by result.",
+    ),
+    (
+        CONDITION,
+        Type::Gauge,
+        Unit::Count,
+        "1 while the named condition lasts.",
+    ),
+];
+
+/// Around 100 ms, what an order should take, and up to its default deadline of two minutes.
+const OUTCOME_BUCKETS: [f64; 13] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+];
+
+/// Around the venue's usual 20 to 200 ms, and up to the default timeout of ten seconds.
+const REQUEST_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Renders what was recorded. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct MetricsHandle(PrometheusHandle);
+
+/// Why metrics could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("install the metrics recorder")]
+pub struct InstallError(#[source] metrics::SetRecorderError<PrometheusRecorder>);
+
+impl MetricsHandle {
+    /// All metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Drains what histograms have buffered. To be called now and then even when nobody scrapes, or the buffers grow.
+    pub fn run_upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Starts recording for the whole process. Errs when that was done before.
+pub fn install() -> Result<MetricsHandle, InstallError> {
+    let recorder = recorder();
+    let handle = MetricsHandle(recorder.handle());
+    metrics::set_global_recorder(recorder).map_err(InstallError)?;
+    begin();
+    Ok(handle)
+}
+
+/// A handle that nothing records to, for tests of what shows it.
+#[cfg(test)]
+pub(crate) fn uninstalled() -> MetricsHandle {
+    MetricsHandle(recorder().handle())
+}
+
+fn recorder() -> PrometheusRecorder {
+    let with_buckets = |builder: PrometheusBuilder, name: &str, buckets: &[f64]| {
+        builder
+            .set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)
+            .expect("the lists of buckets above are not empty")
+    };
+    let builder = with_buckets(PrometheusBuilder::new(), PUBLISH_TO_OUTCOME, &OUTCOME_BUCKETS);
+    with_buckets(builder, VENUE_REQUEST, &REQUEST_BUCKETS).build_recorder()
+}
+
+/// Describes every metric, and gives those without labels their first value: an alert cannot compare with nothing.
+fn begin() {
+    for (name, kind, unit, help) in FAMILIES {
+        match kind {
+            Type::Counter => describe_counter!(name, unit, help),
+            Type::Gauge => describe_gauge!(name, unit, help),
+            Type::Histogram => describe_histogram!(name, unit, help),
+        }
+    }
+    let (version, revision) = (env!("CARGO_PKG_VERSION"), env!("NALPACA_REVISION"));
+    gauge!(BUILD_INFO, "version" => version, "revision" => revision).set(1.0);
+    nats_connected(false);
+    stream_up(false);
+    deliveries_in_hand(0);
+    for name in [NATS_RECONNECTS, REDELIVERED, UPDATES_PUBLISHED] {
+        counter!(name).absolute(0);
+    }
+    for name in ConditionName::ALL {
+        condition(name, false);
+    }
+    for ok in [true, false] {
+        counter!(POSITIONS_REFRESH, "result" => result(ok)).absolute(0);
+    }
+}
+
+/// Settings were accepted but will not do what they seem to.
+pub fn config_warnings(count: usize) {
+    gauge!(CONFIG_WARNINGS).set(count as f64);
+}
+
+/// NATS is connected, or not.
+pub fn nats_connected(connected: bool) {
+    gauge!(NATS_CONNECTED).set(truth(connected));
+}
+
+/// NATS was connected again.
+pub fn nats_reconnected() {
+    counter!(NATS_RECONNECTS).increment(1);
+}
+
+/// The venue's trade updates are heard, or not.
+pub fn stream_up(up: bool) {
+    gauge!(STREAM_UP).set(truth(up));
+}
+
+/// A command was read.
+pub fn command_read(kind: CommandKind) {
+    counter!(COMMANDS, "kind" => kind.as_str()).increment(1);
+}
+
+/// A command has an outcome. `since_stored` is counted once per command, at its terminal outcome.
+pub fn outcome_settled(kind: CommandKind, verdict: &Verdict, since_stored: Duration) {
+    counter!(OUTCOMES, "kind" => kind.as_str(), "outcome" => verdict.as_str()).increment(1);
+    if verdict.is_terminal() {
+        histogram!(PUBLISH_TO_OUTCOME).record(since_stored.as_secs_f64());
+    }
+}
+
+/// Deliveries taken and not yet settled.
+pub fn deliveries_in_hand(count: usize) {
+    gauge!(DELIVERIES_IN_HAND).set(count as f64);
+}
+
+/// A delivery was not the first of its message.
+pub fn redelivered() {
+    counter!(REDELIVERED).increment(1);
+}
+
+/// A message could not be read. The kind is one of the desk's own words.
+pub fn dead_letter(kind: &'static str) {
+    counter!(DEAD_LETTERS, "kind" => kind).increment(1);
+}
+
+/// A request to the trading API ended. The route is a template such as `/v2/orders/{id}`; no status is no answer.
+pub fn venue_answered(route: &'static str, status: Option<u16>, took: Duration) {
+    histogram!(VENUE_REQUEST, "route" => route, "status" => status_class(status)).record(took.as_secs_f64());
+}
+
+/// Requests the account may make now.
+pub fn rate_budget_remaining(requests: u32) {
+    gauge!(RATE_BUDGET_REMAINING).set(f64::from(requests));
+}
+
+/// An order event was heard from the venue.
+pub fn update_heard(event: &str) {
+    counter!(UPDATES, "event" => event_class(event)).increment(1);
+}
+
+/// The journal confirmed an order event.
+pub fn update_published() {
+    counter!(UPDATES_PUBLISHED).increment(1);
+}
+
+/// Age of the positions in the bucket.
+pub fn positions_age(age: Duration) {
+    gauge!(POSITIONS_AGE).set(age.as_secs_f64());
+}
+
+/// The positions were read, or could not be.
+pub fn positions_refreshed(ok: bool) {
+    counter!(POSITIONS_REFRESH, "result" => result(ok)).increment(1);
+}
+
+/// A condition lasts, or not.
+pub fn condition(name: ConditionName, lasts: bool) {
+    gauge!(CONDITION, "name" => name.as_str()).set(truth(lasts));
+}
+
+const fn truth(value: bool) -> f64 {
+    if value { 1.0 } else { 0.0 }
+}
+
+const fn result(ok: bool) -> &'static str {
+    if ok { "ok" } else { "failed" }
+}
+
+const fn status_class(status: Option<u16>) -> &'static str {
+    match status {
+        Some(429) => "429",
+        Some(100..=199) => "1xx",
+        Some(200..=299) => "2xx",
+        Some(300..=399) => "3xx",
+        Some(400..=499) => "4xx",
+        Some(500..=599) => "5xx",
+        Some(_) => "other",
+        None => "none",
+    }
+}
+
+/// The venue's list of events is open; a label's must not be.
+fn event_class(event: &str) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "new",
+        "accepted",
+        "fill",
+        "partial_fill",
+        "canceled",
+        "expired",
+        "replaced",
+        "rejected",
+        "done_for_day",
+    ];
+    KNOWN.into_iter().find(|known| *known == event).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::outcome::Acceptance;
+
+    fn rendered(record: impl FnOnce()) -> String {
+        let recorder = recorder();
+        metrics::with_local_recorder(&recorder, || {
+            begin();
+            record();
+        });
+        recorder.handle().render()
+    }
+
+    #[test]
+    fn every_family_is_described_and_named_as_prometheus_wants() {
+        let text = rendered(|| {
+            config_warnings(2);
+            command_read(CommandKind::Order);
+            outcome_settled(
+                CommandKind::Order,
+                &Verdict::Accepted(Acceptance::default()),
+                Duration::from_millis(80),
+            );
+            outcome_settled(CommandKind::Order, &Verdict::Expired, Duration::from_secs(121));
+            dead_letter("orders");
+            venue_answered("/v2/orders", Some(422), Duration::from_millis(30));
+            rate_budget_remaining(180);
+            update_heard("fill");
+            positions_age(Duration::from_secs(3));
+        });
+        for (name, kind, unit, help) in FAMILIES {
+            assert!(
+                text.contains(&format!("# HELP {name} {help}")),
+                "{name} in {text}"
+            );
+            assert!(name.starts_with("nalpaca_"), "{name}");
+            assert_eq!(name.ends_with("_total"), kind == Type::Counter, "{name}");
+            assert_eq!(name.ends_with("_seconds"), unit == Unit::Seconds, "{name}");
+        }
+        assert!(
+            text.contains(r#"nalpaca_outcomes_total{kind="order",outcome="expired"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"nalpaca_publish_to_outcome_seconds_bucket{le="0.1"} 1"#),
+            "{text}"
+        );
+        assert!(text.contains(r#"nalpaca_condition{name="blind"} 0"#), "{text}");
+        assert!(text.contains("nalpaca_config_warnings 2"), "{text}");
+        assert!(text.contains(r#"status="4xx""#), "{text}");
+    }
+
+    #[test]
+    fn strange_words_of_the_venue_make_no_new_labels() {
+        let text = rendered(|| {
+            update_heard("fill");
+            update_heard("something_new");
+            update_heard("something_else");
+        });
+        assert!(
+            text.contains(r#"nalpaca_updates_total{event="fill"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"nalpaca_updates_total{event="other"} 2"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_interim_outcome_is_counted_but_not_timed() {
+        let message = String::new();
+        let text = rendered(|| {
+            outcome_settled(
+                CommandKind::Order,
+                &Verdict::Unresolved { message },
+                Duration::from_secs(1),
+            );
+        });
+        assert!(text.contains(r#"outcome="unresolved"} 1"#), "{text}");
+        assert!(
+            !text.contains("nalpaca_publish_to_outcome_seconds_count"),
+            "{text}"
+        );
+    }
+}

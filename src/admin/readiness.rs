@@ -1,0 +1,91 @@
+//! Whether the daemon does its whole job now, latch by latch.
+//!
+//! Ready is: started, and no condition but informational ones. Stale positions, blindness and drift are
+//! informational while they hold no orders: the daemon was told to trade without trade updates, the stale value says
+//! so itself, the difference loses nothing. Being unready would mend none of them and hide the next fault. A mode
+//! (halted, cancel only) is a person's decision and no fault, so it does not unready either; it is listed.
+
+use tokio::sync::watch;
+
+use crate::domain::{Condition, ConditionName, GatewayMode, GatewayState};
+
+/// What `/readyz` reads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    started: watch::Receiver<bool>,
+    state: watch::Receiver<GatewayState>,
+}
+
+/// The latch that falls into place once, when everything has been started.
+#[derive(Debug)]
+pub struct Started(watch::Sender<bool>);
+
+impl Started {
+    /// Everything has been started.
+    pub fn set(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// An answer of `/readyz`.
+pub(super) struct Report {
+    pub(super) ready: bool,
+    pub(super) lines: String,
+}
+
+impl Readiness {
+    /// Reads the gateway's state; not ready before [`Started::set`].
+    pub fn new(state: watch::Receiver<GatewayState>) -> (Started, Self) {
+        let (started_sender, started) = watch::channel(false);
+        (Started(started_sender), Self { started, state })
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let state = self.state.borrow().clone();
+        let started = *self.started.borrow();
+        let mut ready = started;
+        let mut lines = String::new();
+        lines.push_str(if started {
+            "[+]started ok\n"
+        } else {
+            "[-]started: not yet\n"
+        });
+        for name in ConditionName::ALL {
+            match state.conditions.iter().find(|condition| condition.name == name) {
+                None => lines.push_str(&format!("[+]{} ok\n", name.as_str())),
+                Some(condition) => {
+                    let informational = is_informational(condition);
+                    ready &= informational;
+                    let mark = if informational { '!' } else { '-' };
+                    // One latch is one line, whatever the reason quotes.
+                    let reason = condition.reason.replace(char::is_control, " ");
+                    lines.push_str(&format!("[{mark}]{}: {reason}\n", name.as_str()));
+                }
+            }
+        }
+        lines.push_str(&format!("mode {}\n", mode(state.mode)));
+        lines.push_str(if ready { "ready\n" } else { "not ready\n" });
+        Report { ready, lines }
+    }
+}
+
+const fn is_informational(condition: &Condition) -> bool {
+    match condition.name {
+        ConditionName::PositionsStale | ConditionName::Blind | ConditionName::Drift => {
+            !condition.holds_orders
+        }
+        ConditionName::Reconciling
+        | ConditionName::NatsDisconnected
+        | ConditionName::AccountRefused
+        | ConditionName::Stopping => false,
+    }
+}
+
+const fn mode(mode: GatewayMode) -> &'static str {
+    match mode {
+        GatewayMode::Normal => "normal",
+        GatewayMode::ReduceOnly => "reduce_only",
+        GatewayMode::CancelOnly => "cancel_only",
+        GatewayMode::Halted => "halted",
+    }
+}

@@ -1,9 +1,13 @@
 //! Nalpaca: one daemon between NATS JetStream and the Alpaca brokerage.
 
+pub mod admin;
 pub mod alpaca;
+pub mod app;
 pub mod backoff;
 pub mod bus;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod telemetry;
 pub mod wire;

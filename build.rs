@@ -10,10 +10,6 @@ use std::{env, error::Error, fs};
 
 const FILES: [&str; 2] = ["tradesvc/v0/tradesvc.proto", "stream/v0/stream.proto"];
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "cargo speaks to a build script through the environment"
-)]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-env-changed=NALPACA_REVISION");

@@ -97,23 +97,17 @@ fn json() -> String {
 
 /// Comments have lines of their own, as neither `docker --env-file` nor a shell strips them from a value.
 fn env_file(text: &mut String) -> fmt::Result {
-    writeln!(
-        text,
-        "# Settings of nalpaca. NAME=value is the default; \"# NAME=\" has none."
-    )?;
+    writeln!(text, "# Settings of nalpaca. NAME=value is the default;")?;
+    writeln!(text, "# \"# NAME=\" has none, or no effect in this version.")?;
     writeln!(text, "# NAME_FILE names a file that holds the value of NAME.")?;
     for section in SECTIONS {
-        let is_offered = |setting: &&Setting| !matches!(setting.status, Status::Ignored(_));
-        if !section.settings.iter().any(|setting| is_offered(&setting)) {
-            continue;
-        }
         writeln!(text, "\n## {}", section.title)?;
-        for setting in section.settings.iter().filter(is_offered) {
+        for setting in section.settings {
             writeln!(text, "\n# {} ({})", setting.help, setting.kind.describe())?;
             if let Some(note) = note(setting) {
                 writeln!(text, "# {note}")?;
             }
-            if setting.default.is_empty() {
+            if setting.default.is_empty() || setting.status != Status::Used {
                 writeln!(text, "# {}=", setting.name)?;
             } else {
                 writeln!(text, "{}={}", setting.name, setting.default)?;
@@ -148,12 +142,10 @@ mod tests {
         let config = config::load(&map).unwrap();
         assert_eq!(config.warnings, Vec::<String>::new());
         for setting in settings::all() {
-            let is_offered = !matches!(setting.status, Status::Ignored(_));
-            let is_there = text.lines().any(|line| {
-                line.trim_start_matches("# ")
-                    .starts_with(&format!("{}=", setting.name))
-            });
-            assert_eq!(is_there, is_offered, "{}", setting.name);
+            let mut names = text
+                .lines()
+                .filter_map(|line| line.trim_start_matches("# ").split_once('='));
+            assert!(names.any(|(name, _)| name == setting.name), "{}", setting.name);
         }
     }
 

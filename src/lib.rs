@@ -9,5 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod gateway;
+pub mod orders;
 pub mod telemetry;
 pub mod wire;

@@ -127,7 +127,7 @@ impl Topology {
                 retention: RetentionPolicy::Interest,
                 discard: DiscardPolicy::Old,
                 max_age: DAY,
-                max_bytes: 256 * MIB,
+                max_bytes: 1024 * MIB,
                 duplicate_window: Duration::from_secs(600),
                 ..base(&names.data_stream, subjects.data())
             },

@@ -1,0 +1,370 @@
+//! Cancels: of one order by either id, of a strategy's, of all. They overtake everything and wait for nothing but
+//! the order they name.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::desk::{self, Command, Inner};
+use super::settle;
+use super::venue::Venue;
+use crate::alpaca::rest::{CancelAnswer, LookUpAnswer, ReadError};
+use crate::backoff::{Backoff, Reason};
+use crate::bus::WriteError;
+use crate::domain::outcome::{Acceptance, OrderResult, Refusal};
+use crate::domain::record::{CancelMark, RecordState};
+use crate::domain::{
+    CancelTarget, ClientOrderId, CommandKind, ConditionName, Order, OrderId, OrderRecord, Strategy, Verdict,
+};
+use crate::wire::subject::CommandName;
+
+/// Longest a wide cancel re-lists before it says what remains.
+const WIDE_PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two listings of a wide cancel.
+const WIDE_PAUSE: Duration = Duration::from_millis(250);
+/// The venue's code for "no such order", used where we know it ourselves.
+const NOT_FOUND: i64 = 40_410_000;
+
+/// One cancel command, to its ack.
+pub(super) async fn run<V: Venue>(desk: &Inner<V>, command: Command, name: CommandName) {
+    let text = name.text();
+    let verdict = match name.cancel_target() {
+        CancelTarget::Client(id) => by_client_id(desk, &command, &id).await,
+        CancelTarget::Uuid(order_id, id) => by_uuid(desk, &command, order_id, &id).await,
+        CancelTarget::All => wide(desk, &command, None).await,
+        CancelTarget::Strategy(strategy) => wide(desk, &command, Some(&strategy)).await,
+    };
+    let Some(verdict) = verdict else {
+        // Stopping. A cancel may be sent again, so it simply comes back.
+        if let Err(error) = command.delivery.nak().await {
+            warn!(%error, "cancel was not handed back, it comes back by itself");
+        }
+        return;
+    };
+    let outcome = desk::outcome(
+        desk,
+        &command.delivery,
+        CommandKind::Cancel,
+        text,
+        None,
+        0,
+        verdict,
+    );
+    desk::announce(desk, &command, &outcome, None).await;
+    settle::answer(
+        command.delivery,
+        settle::settlement(&outcome.verdict),
+        outcome.verdict.reason(),
+    )
+    .await;
+}
+
+/// Cancels an order by the publisher's id. `None`: the daemon is stopping.
+///
+/// The ledger says whether the order was sent. While nobody knows, the cancel leaves its mark, so that the order
+/// is not sent if it has not been, and waits until it is known.
+async fn by_client_id<V: Venue>(desk: &Inner<V>, command: &Command, id: &ClientOrderId) -> Option<Verdict> {
+    let mut backoff = Backoff::between(Duration::from_millis(20), Duration::from_secs(2));
+    loop {
+        let page = desk.read_ledger(id).await?;
+        match page.record.as_ref().map(|record| &record.state) {
+            Some(RecordState::Settled(_, outcome, _)) => match &outcome.verdict {
+                Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => {
+                    return match acceptance.order_id {
+                        Some(order_id) => one(desk, order_id).await.map(verdict),
+                        None => by_look_up(desk, id).await,
+                    };
+                }
+                // It may be there and it may not; only the venue can tell.
+                Verdict::Unresolved { .. } | Verdict::Conflict { .. } => return by_look_up(desk, id).await,
+                refused @ (Verdict::Rejected(_)
+                | Verdict::Denied { .. }
+                | Verdict::Expired
+                | Verdict::Invalid { .. }
+                | Verdict::CanceledBeforeSend { .. }
+                | Verdict::ConfirmedAbsent) => {
+                    let message = format!("the order never worked at the venue: it is {}", refused.as_str());
+                    return Some(not_found(message));
+                }
+            },
+            Some(RecordState::Intent(_)) => {
+                leave_mark(desk, command, id, page.record, page.revision).await;
+                match find(desk, id).await? {
+                    Some(order) => return cancel_found(desk, &order).await,
+                    None => pause(desk, backoff.next_delay()).await?,
+                }
+            }
+            Some(RecordState::CancelMark) | None => {
+                // Perhaps it was placed elsewhere, or before this ledger was.
+                if let Some(order) = find(desk, id).await? {
+                    return cancel_found(desk, &order).await;
+                }
+                if leave_mark(desk, command, id, page.record, page.revision).await {
+                    let message =
+                        "no such order yet; if it comes within 30 s, or was published before this cancel, \
+                                   it will not be sent"
+                            .to_owned();
+                    return Some(not_found(message));
+                }
+            }
+        }
+    }
+}
+
+/// Notes the cancel where its order will meet it. False: somebody wrote in between, read again.
+async fn leave_mark<V: Venue>(
+    desk: &Inner<V>,
+    command: &Command,
+    id: &ClientOrderId,
+    record: Option<OrderRecord>,
+    revision: u64,
+) -> bool {
+    let mark = CancelMark {
+        sequence: command.delivery.id.sequence,
+        stored_at: command.delivery.stored_at,
+    };
+    desk.dealer.marks.leave(id.clone(), mark);
+    let known = record.as_ref().and_then(|record| record.cancel_mark);
+    if known.is_some_and(|known| known.sequence >= mark.sequence) {
+        return true;
+    }
+    let state = record.map_or(RecordState::CancelMark, |record| record.state);
+    // An intent is left to the desk that works on it; the mark in memory reaches its last check.
+    if matches!(state, RecordState::Intent(_)) {
+        return true;
+    }
+    let marked = OrderRecord {
+        client_order_id: id.clone(),
+        state,
+        cancel_mark: Some(mark),
+        epoch: 0,
+    };
+    match desk.ledger.write(&marked, revision).await {
+        Ok(_) => true,
+        Err(WriteError::Stale) => false,
+        Err(WriteError::Unknown(error)) => {
+            warn!(%error, "the cancel's mark may or may not be in the ledger");
+            false
+        }
+    }
+}
+
+/// Cancels by a UUID: a client id that looks like one if we know it, else the venue's own.
+async fn by_uuid<V: Venue>(
+    desk: &Inner<V>,
+    command: &Command,
+    order_id: OrderId,
+    id: &ClientOrderId,
+) -> Option<Verdict> {
+    if desk.read_ledger(id).await?.record.is_some() {
+        return by_client_id(desk, command, id).await;
+    }
+    match one(desk, order_id).await? {
+        Err(refusal) if refusal.http_status == 404 => by_client_id(desk, command, id).await,
+        judged => Some(verdict(judged)),
+    }
+}
+
+async fn by_look_up<V: Venue>(desk: &Inner<V>, id: &ClientOrderId) -> Option<Verdict> {
+    match find(desk, id).await? {
+        Some(order) => cancel_found(desk, &order).await,
+        None => Some(not_found("the venue does not have the order".to_owned())),
+    }
+}
+
+async fn cancel_found<V: Venue>(desk: &Inner<V>, order: &Order) -> Option<Verdict> {
+    match order.id {
+        Some(order_id) => one(desk, order_id).await.map(verdict),
+        None => Some(not_found("the venue's order has no id".to_owned())),
+    }
+}
+
+/// The venue's judgement of one cancel.
+type Judged = Result<Acceptance, Refusal>;
+
+fn verdict(judged: Judged) -> Verdict {
+    judged.map_or_else(Verdict::Rejected, Verdict::Accepted)
+}
+
+fn not_found(message: String) -> Verdict {
+    Verdict::Rejected(Refusal {
+        http_status: 404,
+        code: NOT_FOUND,
+        message,
+        ..Refusal::default()
+    })
+}
+
+/// Asks the venue for an order until it answers. `None`: the daemon is stopping.
+async fn find<V: Venue>(desk: &Inner<V>, id: &ClientOrderId) -> Option<Option<Box<Order>>> {
+    let mut backoff = Backoff::new(Reason::LookUp);
+    loop {
+        let retry_after = match desk.dealer.venue.find(id).await {
+            LookUpAnswer::Found(order) => return Some(Some(order)),
+            LookUpAnswer::Absent => return Some(None),
+            LookUpAnswer::AccountRefused(refusal) => {
+                desk.dealer
+                    .gateway
+                    .raise(ConditionName::AccountRefused, refusal.message, true);
+                None
+            }
+            LookUpAnswer::Failed { cause, retry_after } => {
+                warn!(client_order_id = %id, cause, "look-up for a cancel gave no answer");
+                retry_after
+            }
+        };
+        pause(desk, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+    }
+}
+
+/// Cancels one order at the venue, again and again until the venue has judged. `None`: the daemon is stopping.
+async fn one<V: Venue>(desk: &Inner<V>, order_id: OrderId) -> Option<Judged> {
+    let mut backoff = Backoff::new(Reason::NotSent);
+    loop {
+        let retry_after = match desk.dealer.venue.cancel(order_id).await {
+            CancelAnswer::Accepted {
+                http_status,
+                request_id,
+            } => {
+                return Some(Ok(Acceptance {
+                    order_id: Some(order_id),
+                    http_status,
+                    request_id,
+                    ..Acceptance::default()
+                }));
+            }
+            CancelAnswer::Refused(refusal) => return Some(Err(refusal)),
+            CancelAnswer::AccountRefused(refusal) => {
+                desk.dealer
+                    .gateway
+                    .raise(ConditionName::AccountRefused, refusal.message, true);
+                None
+            }
+            CancelAnswer::Failed { cause, retry_after } => {
+                warn!(%order_id, cause, "cancel gave no answer, sending it again");
+                retry_after
+            }
+        };
+        pause(desk, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+    }
+}
+
+/// Cancels an order that should not be at the venue.
+pub(super) async fn take_down<V: Venue>(desk: &Inner<V>, order_id: OrderId) {
+    match one(desk, order_id).await {
+        Some(Ok(_)) => info!(%order_id, "late order asked to cancel"),
+        Some(Err(refusal)) => warn!(%order_id, refusal.message, "late order could not be canceled"),
+        None => warn!(%order_id, "stopping before the late order was taken down"),
+    }
+}
+
+/// `None`: the daemon is stopping.
+async fn pause<V: Venue>(desk: &Inner<V>, pause: Duration) -> Option<()> {
+    tokio::select! {
+        () = desk.dealer.stop.cancelled() => None,    // cancel-safe: level-triggered
+        () = tokio::time::sleep(pause) => Some(()),   // cancel-safe: nothing is lost but time
+    }
+}
+
+/// Cancels every open order (of a strategy) that the venue had taken when the command was stored, lists again until
+/// none is left, and says what became of each.
+async fn wide<V: Venue>(desk: &Inner<V>, command: &Command, strategy: Option<&Strategy>) -> Option<Verdict> {
+    let stored_at = command.delivery.stored_at;
+    // An order accepted after the cancel was stored was meant to live.
+    let is_meant = |order: &Order| {
+        let early = order
+            .created_at
+            .or(order.submitted_at)
+            .is_none_or(|created| created <= stored_at);
+        early && strategy.is_none_or(|strategy| strategy.owns(&order.client_order_id))
+    };
+    let give_up = Instant::now() + WIDE_PATIENCE;
+    let mut results: Vec<OrderResult> = Vec::new();
+    let remaining = loop {
+        let open: Vec<Order> = open_orders(desk).await?.into_iter().filter(is_meant).collect();
+        for order in &open {
+            let Some(order_id) = order.id else { continue };
+            let known = results
+                .iter()
+                .position(|result| result.order_id == Some(order_id));
+            if known.is_some_and(|at| results[at].accepted) {
+                continue; // its cancel is on its way
+            }
+            let result = result_of(order, one(desk, order_id).await?);
+            match known {
+                Some(at) => results[at] = result,
+                None => results.push(result),
+            }
+        }
+        // What is no longer open is done, whatever the venue said of its cancel: a leg goes with its parent.
+        for result in &mut results {
+            let gone = open.iter().all(|order| order.id != result.order_id);
+            if gone && !result.accepted {
+                result.accepted = true;
+                result.message = format!("no longer open ({})", result.message);
+            }
+        }
+        if open.is_empty() || Instant::now() >= give_up {
+            break open.len();
+        }
+        pause(desk, WIDE_PAUSE).await?;
+    };
+    let refused = results.iter().filter(|result| !result.accepted).count();
+    let message = match (results.len(), remaining) {
+        (0, _) => "there was no open order to cancel".to_owned(),
+        (count, 0) => format!("{count} orders canceled, none remains"),
+        (count, remaining) => format!("{count} orders asked to cancel, {remaining} still open"),
+    };
+    Some(if refused == 0 {
+        Verdict::Accepted(Acceptance {
+            http_status: 207,
+            results,
+            message,
+            ..Acceptance::default()
+        })
+    } else {
+        Verdict::Rejected(Refusal {
+            http_status: 207,
+            message,
+            results,
+            ..Refusal::default()
+        })
+    })
+}
+
+fn result_of(order: &Order, judged: Judged) -> OrderResult {
+    let (accepted, code, message) = match judged {
+        Ok(_) => (true, 0, String::new()),
+        Err(refusal) => (false, refusal.code, refusal.message),
+    };
+    OrderResult {
+        order_id: order.id,
+        client_order_id: order.client_order_id.clone(),
+        symbol: order.symbol.as_ref().map(ToString::to_string).unwrap_or_default(),
+        accepted,
+        code,
+        message,
+    }
+}
+
+/// Lists open orders until the venue answers. `None`: the daemon is stopping.
+async fn open_orders<V: Venue>(desk: &Inner<V>) -> Option<Vec<Order>> {
+    let mut backoff = Backoff::new(Reason::LookUp);
+    loop {
+        let retry_after = match desk.dealer.venue.open_orders().await {
+            Ok(orders) => return Some(orders),
+            Err(ReadError::AccountRefused(refusal)) => {
+                desk.dealer
+                    .gateway
+                    .raise(ConditionName::AccountRefused, refusal.message, true);
+                None
+            }
+            Err(ReadError::Failed { cause, retry_after }) => {
+                warn!(cause, "open orders could not be listed, asking again");
+                retry_after
+            }
+        };
+        pause(desk, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+    }
+}

@@ -1,0 +1,72 @@
+//! What dealing with the venue takes: the venue itself, the gate's inputs, and the word that it is time to stop.
+//!
+//! Apart from the desk, so that sending and resolving can be tested with a scripted venue and paused time, without
+//! NATS.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::ClientOrderId;
+use crate::domain::record::CancelMark;
+use crate::gateway::Gateway;
+
+/// What dealing with the venue takes.
+pub(super) struct Dealer<V> {
+    pub(super) venue: V,
+    pub(super) gateway: Gateway,
+    pub(super) clock: Clock,
+    pub(super) marks: Marks,
+    /// Nothing new begins once this is cancelled; what is on the wire is seen to its end.
+    pub(super) stop: CancellationToken,
+}
+
+impl<V> Dealer<V> {
+    /// Waits for an instant of wall-clock time; for ever when there is none. Looks at the clock again at least
+    /// once a second, so that a clock that is set does not move a deadline.
+    pub(super) async fn until(&self, instant: Option<Timestamp>) {
+        let Some(instant) = instant else {
+            return std::future::pending().await;
+        };
+        loop {
+            let left = Duration::try_from(instant.duration_since(self.clock.now())).unwrap_or_default();
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+        }
+    }
+}
+
+/// Cancels that came before their orders were sent, for the last check before a POST. The ledger has them too;
+/// this copy can be read without waiting.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    by_id: Mutex<HashMap<ClientOrderId, CancelMark>>,
+}
+
+impl Marks {
+    /// Marks kept. Older ones are in the ledger, where the intent's compare-and-set meets them.
+    const KEPT: usize = 4096;
+
+    pub(super) fn leave(&self, id: ClientOrderId, mark: CancelMark) {
+        let mut marks = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.len() >= Self::KEPT {
+            let oldest = marks.values().map(|mark| mark.stored_at).min();
+            marks.retain(|_, mark| Some(mark.stored_at) != oldest);
+        }
+        marks.insert(id, mark);
+    }
+
+    pub(super) fn of(&self, id: &ClientOrderId) -> Option<CancelMark> {
+        self.by_id
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .copied()
+    }
+}

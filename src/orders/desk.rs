@@ -1,0 +1,645 @@
+//! The desk itself: reads each delivery, puts orders into their lanes, and runs every command to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, error, info_span, warn};
+
+use super::dealer::{Dealer, Marks};
+use super::intake::Taken;
+use super::lanes::{Lanes, Place};
+use super::ledger::{self, Ledger, Page, Step};
+use super::settle::{self, Addressee, Settlement};
+use super::submit::{self, Past, Sent, Submission};
+use super::venue::Venue;
+use super::{cancel, gate, resolve};
+use crate::backoff::{Backoff, Reason};
+use crate::bus::{Delivery, Journal, WriteError};
+use crate::clock::Clock;
+use crate::domain::outcome::DenialReason;
+use crate::domain::record::{Intent, RecordState};
+use crate::domain::{ClientOrderId, CommandKind, NewOrder, OrderRecord, Outcome, Verdict};
+use crate::gateway::Gateway;
+use crate::telemetry::metrics;
+use crate::wire;
+use crate::wire::subject::{CommandName, CommandSubject, Subjects};
+
+/// How commands are treated.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Deadline of a command that names none, counted from when it was stored.
+    pub max_age: Option<Duration>,
+    /// POSTs on the wire at once.
+    pub max_in_flight: usize,
+    /// An order found at the venue after its deadline is canceled.
+    pub cancel_late: bool,
+}
+
+/// The desk for commands.
+pub struct Desk<V> {
+    inner: Arc<Inner<V>>,
+    lanes: Lanes,
+    running: JoinSet<()>,
+}
+
+/// What every command needs.
+pub(super) struct Inner<V> {
+    pub(super) dealer: Dealer<V>,
+    pub(super) ledger: Ledger,
+    pub(super) journal: Journal,
+    pub(super) subjects: Subjects,
+    pub(super) policy: Policy,
+    pub(super) in_flight: Semaphore,
+}
+
+impl<V: Venue> Inner<V> {
+    /// Reads a record, for as long as it takes. `None`: the daemon is stopping.
+    pub(super) async fn read_ledger(&self, id: &ClientOrderId) -> Option<Page> {
+        let mut backoff = Backoff::new(Reason::Nats);
+        loop {
+            match self.ledger.read(id).await {
+                Ok(page) => return Some(page),
+                Err(error) => {
+                    warn!(client_order_id = %id, error = %crate::telemetry::Chain(&error), "waiting for the ledger")
+                }
+            }
+            tokio::select! {
+                () = self.dealer.stop.cancelled() => return None,           // cancel-safe: level-triggered
+                () = tokio::time::sleep(backoff.next_delay()) => {}  // cancel-safe: nothing is lost but time
+            }
+        }
+    }
+}
+
+/// A command that could be read, with its delivery.
+pub(super) struct Command {
+    pub(super) delivery: Delivery,
+    pub(super) spelling: String,
+    pub(super) trace: Option<String>,
+}
+
+impl<V: Venue> Desk<V> {
+    /// A desk. Nothing happens before [`Desk::run`].
+    #[expect(clippy::too_many_arguments, reason = "one of each, wired once")]
+    pub fn new(
+        venue: V,
+        ledger: Ledger,
+        journal: Journal,
+        subjects: Subjects,
+        gateway: Gateway,
+        clock: Clock,
+        policy: Policy,
+        stop: CancellationToken,
+    ) -> Self {
+        let in_flight = Semaphore::new(policy.max_in_flight.max(1));
+        let dealer = Dealer {
+            venue,
+            gateway,
+            clock,
+            marks: Marks::default(),
+            stop,
+        };
+        let inner = Inner {
+            dealer,
+            ledger,
+            journal,
+            subjects,
+            policy,
+            in_flight,
+        };
+        Self {
+            inner: Arc::new(inner),
+            lanes: Lanes::default(),
+            running: JoinSet::new(),
+        }
+    }
+
+    /// Runs every command that is taken, until all intakes have ended and everything in hand is settled or handed
+    /// back.
+    pub async fn run(mut self, mut taken: mpsc::Receiver<Taken>) {
+        loop {
+            tokio::select! {
+                next = taken.recv() => match next { // cancel-safe: docs
+                    Some(taken) => self.begin(taken),
+                    None => break,
+                },
+                Some(ended) = self.running.join_next() => report(ended), // cancel-safe: docs
+            }
+        }
+        while let Some(ended) = self.running.join_next().await {
+            report(ended);
+        }
+    }
+
+    /// Reads the command and starts it. Does not wait, so that places in lanes are taken in stream order.
+    fn begin(&mut self, taken: Taken) {
+        let Taken { delivery, permit } = taken;
+        let desk = Arc::clone(&self.inner);
+        let Some(subject) = desk.subjects.read_command(&delivery.subject) else {
+            // The stream captures command subjects only, so this is a stream that was changed under us.
+            error!(
+                subject = delivery.subject,
+                "the action stream holds something that is no command"
+            );
+            return;
+        };
+        metrics::command_read(subject.kind);
+        if delivery.delivered > 1 {
+            metrics::redelivered();
+        }
+        let span = info_span!(
+            "command",
+            kind = subject.kind.as_str(),
+            client_order_id = subject.spelling,
+            sequence = delivery.id.sequence,
+            delivered = delivery.delivered,
+        );
+        let trace = delivery.header("traceparent").map(str::to_owned);
+        let content_type = delivery.header("Content-Type").map(str::to_owned);
+        let CommandSubject { kind, spelling, id } = subject;
+        let command = Command {
+            delivery,
+            spelling,
+            trace,
+        };
+        match read(kind, id, content_type.as_deref(), &command.delivery.payload) {
+            Reading::Order(id, order) => {
+                let place = self.lanes.join(&order.symbols());
+                let run = async move {
+                    let _permit = permit;
+                    place_order(&desk, command, id, *order, place).await;
+                };
+                self.running.spawn(run.instrument(span));
+            }
+            Reading::Cancel(name) => {
+                let run = async move {
+                    let _permit = permit;
+                    cancel::run(&desk, command, name).await;
+                };
+                self.running.spawn(run.instrument(span));
+            }
+            Reading::Refused(name, verdict) => {
+                let run = async move {
+                    let _permit = permit;
+                    refuse(&desk, command, kind, name, verdict).await;
+                };
+                self.running.spawn(run.instrument(span));
+            }
+        }
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        // The delivery was dropped unsettled, so the command comes back and is looked up before anything is sent.
+        error!(%error, "a command's task failed, the command will come back");
+    }
+}
+
+/// What a delivery turned out to be.
+enum Reading {
+    Order(ClientOrderId, Box<NewOrder>),
+    Cancel(CommandName),
+    Refused(Option<CommandName>, Verdict),
+}
+
+fn read(
+    kind: CommandKind,
+    id: Result<CommandName, wire::subject::SubjectError>,
+    content_type: Option<&str>,
+    payload: &[u8],
+) -> Reading {
+    let name = match id {
+        Ok(name) => name,
+        Err(error) => {
+            return Reading::Refused(
+                None,
+                Verdict::Invalid {
+                    message: error.to_string(),
+                },
+            );
+        }
+    };
+    match (kind, name) {
+        (CommandKind::Order, CommandName::One(id)) => match wire::read_order(content_type, payload) {
+            Ok(order) => Reading::Order(id, Box::new(order)),
+            Err(error) => {
+                let message = error.to_string();
+                Reading::Refused(Some(CommandName::One(id)), Verdict::Invalid { message })
+            }
+        },
+        (CommandKind::Cancel, name) => Reading::Cancel(name),
+        (CommandKind::Order | CommandKind::Replace | CommandKind::Close, name) => {
+            let message = format!("this version does not {} yet", kind.as_str());
+            let verdict = Verdict::Denied {
+                reason: DenialReason::Unsupported,
+                message,
+            };
+            Reading::Refused(Some(name), verdict)
+        }
+    }
+}
+
+/// Ends a command that nothing is sent for.
+async fn refuse<V: Venue>(
+    desk: &Inner<V>,
+    command: Command,
+    kind: CommandKind,
+    name: Option<CommandName>,
+    verdict: Verdict,
+) {
+    let settlement = settle::settlement(&verdict);
+    let reason = verdict.message();
+    if settlement == Settlement::Term {
+        settle::bury(desk, &command.delivery, kind, &reason).await;
+    }
+    let id = name.map_or_else(|| command.spelling.clone(), |name| name.text());
+    let outcome = outcome(desk, &command.delivery, kind, id, None, 0, verdict);
+    announce(desk, &command, &outcome, None).await;
+    settle::answer(command.delivery, settlement, &reason).await;
+}
+
+pub(super) fn outcome<V: Venue>(
+    desk: &Inner<V>,
+    delivery: &Delivery,
+    command: CommandKind,
+    client_order_id: String,
+    deadline: Option<Timestamp>,
+    attempts: u32,
+    verdict: Verdict,
+) -> Outcome {
+    Outcome {
+        client_order_id,
+        command,
+        id: delivery.id,
+        stored_at: delivery.stored_at,
+        at: desk.dealer.clock.now(),
+        deadline,
+        attempts,
+        verdict,
+        repeated: false,
+    }
+}
+
+pub(super) async fn announce<V: Venue>(
+    desk: &Inner<V>,
+    command: &Command,
+    outcome: &Outcome,
+    asked: Option<&NewOrder>,
+) {
+    let to = Addressee {
+        spelling: &command.spelling,
+        asked,
+        maybe_there: !command.delivery.fresh,
+        trace: command.trace.as_deref(),
+    };
+    settle::announce(desk, outcome, &to).await;
+}
+
+/// One order, from its lane to its ack.
+async fn place_order<V: Venue>(
+    desk: &Inner<V>,
+    command: Command,
+    id: ClientOrderId,
+    order: NewOrder,
+    place: Place,
+) {
+    place.turn().await;
+    let hash = wire::payload_hash(&order);
+    let deadline = gate::deadline(command.delivery.stored_at, order.valid_until, desk.policy.max_age);
+    let mut order = OrderInHand {
+        command,
+        id,
+        order,
+        hash,
+        deadline,
+        attempts: 0,
+    };
+    match run_order(desk, &mut order).await {
+        Ended::Settled(outcome) => finish(desk, order, *outcome).await,
+        Ended::Unresolved(outcome) => {
+            announce(desk, &order.command, &outcome, Some(&order.order)).await;
+            // The symbol is free again; the order is watched on.
+            drop(place);
+            let since = order.deadline.unwrap_or(outcome.stored_at);
+            let Some(verdict) = resolve::watch(&desk.dealer, &order.id, Some(&order.order), since).await
+            else {
+                return hand_back(order.command.delivery).await;
+            };
+            match settle_late(desk, &mut order, verdict).await {
+                Some(outcome) => finish(desk, order, outcome).await,
+                None => hand_back(order.command.delivery).await,
+            }
+        }
+        Ended::HandBack => hand_back(order.command.delivery).await,
+    }
+}
+
+/// One order while it is in hand.
+struct OrderInHand {
+    command: Command,
+    id: ClientOrderId,
+    order: NewOrder,
+    hash: crate::domain::record::PayloadHash,
+    deadline: Option<Timestamp>,
+    attempts: u32,
+}
+
+/// How the work on an order ended.
+enum Ended {
+    /// The outcome is terminal and, where it must be, in the ledger.
+    Settled(Box<Outcome>),
+    /// The outcome is interim and in the ledger.
+    Unresolved(Box<Outcome>),
+    /// The daemon is stopping, and nothing is on the wire.
+    HandBack,
+}
+
+async fn finish<V: Venue>(desk: &Inner<V>, order: OrderInHand, outcome: Outcome) {
+    announce(desk, &order.command, &outcome, Some(&order.order)).await;
+    settle::answer(
+        order.command.delivery,
+        settle::settlement(&outcome.verdict),
+        outcome.verdict.reason(),
+    )
+    .await;
+}
+
+async fn hand_back(delivery: Delivery) {
+    debug!("command handed back");
+    if let Err(error) = delivery.nak().await {
+        // Its ack wait hands it back, only later.
+        debug!(%error, "hand-back was not confirmed");
+    }
+}
+
+/// Decides by the ledger, begins or goes on, and records what came of it.
+async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended {
+    let delivery = &order.command.delivery;
+    let (command_id, stored_at) = (delivery.id, delivery.stored_at);
+    loop {
+        let Some(page) = desk.read_ledger(&order.id).await else {
+            return Ended::HandBack;
+        };
+        let step = ledger::step(page.record.as_ref(), command_id, stored_at, &order.hash);
+        let (intent, revision, past) = match step {
+            Step::Begin => {
+                if desk.dealer.stop.is_cancelled() {
+                    return Ended::HandBack;
+                }
+                let intent = new_intent(desk, order);
+                // What can never be sent needs no intent: its outcome goes into the ledger at once.
+                let now = desk.dealer.clock.now();
+                if let gate::Passage::Closed(verdict) =
+                    gate::passage(now, order.deadline, &desk.dealer.gateway.state())
+                {
+                    match record(desk, order, &intent, page, verdict).await {
+                        Some(ended) => return ended,
+                        None => continue,
+                    }
+                }
+                match write_intent(desk, order, &intent, &page).await {
+                    Some(revision) => {
+                        let past = if order.command.delivery.fresh {
+                            Past::Clean
+                        } else {
+                            Past::Suspect
+                        };
+                        (intent, revision, past)
+                    }
+                    None => continue, // somebody wrote, or nobody knows: read again and decide again
+                }
+            }
+            Step::Resume(intent) => {
+                order.attempts = intent.attempts.max(1);
+                let age =
+                    Duration::try_from(desk.dealer.clock.now().duration_since(intent.at)).unwrap_or_default();
+                (intent, page.revision, Past::Begun { age })
+            }
+            Step::Watch(intent) => {
+                order.attempts = intent.attempts.max(1);
+                let message = "the deadline passed with the outcome unknown; the order is watched".to_owned();
+                return Ended::Unresolved(Box::new(order_outcome(
+                    desk,
+                    order,
+                    Verdict::Unresolved { message },
+                )));
+            }
+            Step::Repeat(recorded) => {
+                if recorded.id == command_id {
+                    return Ended::Settled(recorded);
+                }
+                let at = desk.dealer.clock.now();
+                let repeated = Outcome {
+                    id: command_id,
+                    stored_at,
+                    at,
+                    repeated: true,
+                    ..*recorded
+                };
+                return Ended::Settled(Box::new(repeated));
+            }
+            Step::Canceled(mark) => {
+                let intent = new_intent(desk, order);
+                let message = format!("the cancel with stream sequence {} came first", mark.sequence);
+                match record(
+                    desk,
+                    order,
+                    &intent,
+                    page,
+                    Verdict::CanceledBeforeSend { message },
+                )
+                .await
+                {
+                    Some(ended) => return ended,
+                    None => continue,
+                }
+            }
+            Step::Conflict(order_id) => {
+                let message = "this client order id was published before with another payload; \
+                               the first one stands, and this one needs an id of its own"
+                    .to_owned();
+                let verdict = Verdict::Conflict { message, order_id };
+                return Ended::Settled(Box::new(order_outcome(desk, order, verdict)));
+            }
+        };
+        let sent = {
+            let in_flight = tokio::select! {
+                () = desk.dealer.stop.cancelled() => None,                       // cancel-safe: level-triggered
+                permit = desk.in_flight.acquire() => permit.ok(),         // cancel-safe: docs
+            };
+            if in_flight.is_none() {
+                return Ended::HandBack;
+            }
+            let mut submission = Submission {
+                command: command_id,
+                stored_at,
+                id: &order.id,
+                order: &order.order,
+                deadline: order.deadline,
+                attempts: order.attempts,
+            };
+            let sent = submit::submit(&desk.dealer, &mut submission, past).await;
+            order.attempts = submission.attempts;
+            sent
+        };
+        let verdict = match sent {
+            Sent::Verdict(verdict) => verdict,
+            Sent::HandBack => return Ended::HandBack,
+        };
+        let mut page = Page {
+            record: page.record,
+            revision,
+        };
+        loop {
+            match record(desk, order, &intent, page, verdict.clone()).await {
+                Some(ended) => return ended,
+                // The outcome stands whoever wrote: it goes on top of what is there now.
+                None => match read_until_there(desk, &order.id).await {
+                    Some(newer) => page = newer,
+                    None => return Ended::HandBack,
+                },
+            }
+        }
+    }
+}
+
+/// Reads a record whose outcome must be written, also while stopping: giving up is the shutdown's to decide.
+async fn read_until_there<V: Venue>(desk: &Inner<V>, id: &ClientOrderId) -> Option<Page> {
+    let mut backoff = Backoff::new(Reason::Nats);
+    loop {
+        match desk.ledger.read(id).await {
+            Ok(page) => return Some(page),
+            Err(error) => warn!(%error, "an outcome waits for the ledger"),
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+fn new_intent<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Intent {
+    Intent {
+        command: CommandKind::Order,
+        id: order.command.delivery.id,
+        stored_at: order.command.delivery.stored_at,
+        payload_hash: order.hash,
+        asked: Some(Box::new(order.order.clone())),
+        deadline: order.deadline,
+        at: desk.dealer.clock.now(),
+        attempts: 0,
+        order_id: None,
+    }
+}
+
+fn order_outcome<V: Venue>(desk: &Inner<V>, order: &OrderInHand, verdict: Verdict) -> Outcome {
+    let id = order.id.as_str().to_owned();
+    outcome(
+        desk,
+        &order.command.delivery,
+        CommandKind::Order,
+        id,
+        order.deadline,
+        order.attempts,
+        verdict,
+    )
+}
+
+/// Writes the intent. `None`: it is not known to be there.
+async fn write_intent<V: Venue>(
+    desk: &Inner<V>,
+    order: &OrderInHand,
+    intent: &Intent,
+    page: &Page,
+) -> Option<u64> {
+    let record = OrderRecord {
+        client_order_id: order.id.clone(),
+        state: RecordState::Intent(intent.clone()),
+        cancel_mark: page.record.as_ref().and_then(|record| record.cancel_mark),
+        epoch: 0,
+    };
+    match desk.ledger.write(&record, page.revision).await {
+        Ok(revision) => Some(revision),
+        Err(WriteError::Stale) => None,
+        Err(WriteError::Unknown(error)) => {
+            warn!(%error, "the intent may or may not be in the ledger");
+            // Reading it again tells; an intent of this very instant is ours, and nothing was sent under it.
+            let again = desk.read_ledger(&order.id).await?;
+            let ours = RecordState::Intent(intent.clone());
+            (again.record.is_some_and(|record| record.state == ours)).then_some(again.revision)
+        }
+    }
+}
+
+/// Writes the outcome. `None`: somebody wrote in between, or nobody knows.
+async fn record<V: Venue>(
+    desk: &Inner<V>,
+    order: &OrderInHand,
+    intent: &Intent,
+    page: Page,
+    verdict: Verdict,
+) -> Option<Ended> {
+    let order_id = match &verdict {
+        Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => acceptance.order_id,
+        Verdict::Conflict { order_id, .. } => *order_id,
+        Verdict::Rejected(_)
+        | Verdict::Denied { .. }
+        | Verdict::Expired
+        | Verdict::Invalid { .. }
+        | Verdict::CanceledBeforeSend { .. }
+        | Verdict::Unresolved { .. }
+        | Verdict::ConfirmedAbsent => None,
+    };
+    let outcome = order_outcome(desk, order, verdict);
+    let intent = Intent {
+        attempts: order.attempts,
+        order_id,
+        ..intent.clone()
+    };
+    let record = OrderRecord {
+        client_order_id: order.id.clone(),
+        state: RecordState::Settled(intent, Box::new(outcome.clone()), None),
+        cancel_mark: page.record.and_then(|record| record.cancel_mark),
+        epoch: 0,
+    };
+    match desk.ledger.write(&record, page.revision).await {
+        Ok(_) => {
+            let outcome = Box::new(outcome);
+            Some(if outcome.verdict.is_terminal() {
+                Ended::Settled(outcome)
+            } else {
+                Ended::Unresolved(outcome)
+            })
+        }
+        Err(error) => {
+            warn!(%error, "the outcome is not in the ledger yet");
+            None
+        }
+    }
+}
+
+/// Records what became of an order after its deadline, and takes a late one down if that is the policy.
+async fn settle_late<V: Venue>(
+    desk: &Inner<V>,
+    order: &mut OrderInHand,
+    verdict: Verdict,
+) -> Option<Outcome> {
+    if let (Verdict::LateAccepted(acceptance), true) = (&verdict, desk.policy.cancel_late)
+        && let Some(order_id) = acceptance.order_id
+    {
+        warn!(%order_id, "the venue had taken the order after all, canceling it");
+        cancel::take_down(desk, order_id).await;
+    }
+    loop {
+        let page = read_until_there(desk, &order.id).await?;
+        let intent = match page.record.as_ref().map(|record| &record.state) {
+            Some(RecordState::Settled(intent, ..) | RecordState::Intent(intent)) => intent.clone(),
+            Some(RecordState::CancelMark) | None => new_intent(desk, order),
+        };
+        if let Some(Ended::Settled(outcome)) = record(desk, order, &intent, page, verdict.clone()).await {
+            return Some(*outcome);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Takes as many deliveries as can be held, adopts what others left, and hands them to the desk in stream order.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::backoff::{Backoff, Reason};
+use crate::bus::{Connection, Delivery, Puller};
+use crate::gateway::Gateway;
+
+/// Messages asked for at once. A burst of poison costs its neighbours no more than this.
+const BATCH_MAX: usize = 8;
+
+/// A delivery in hand, with its place in our memory.
+pub struct Taken {
+    pub(super) delivery: Delivery,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// Takes from one durable consumer.
+pub struct Intake {
+    /// Where from.
+    pub puller: Puller,
+    /// The link it depends on.
+    pub connection: Connection,
+    /// Whether orders may be created.
+    pub gateway: Gateway,
+    /// Only pull while orders may be created. Cancels are taken always.
+    pub held: bool,
+    /// Deliveries that may be in hand at once.
+    pub room: Arc<Semaphore>,
+    /// The desk.
+    pub desk: mpsc::Sender<Taken>,
+}
+
+impl Intake {
+    /// Takes until stopped. What was pulled and not handed over comes back after its ack wait.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = Backoff::new(Reason::Nats);
+        let mut adopted = None;
+        while !stop.is_cancelled() {
+            let turn = async {
+                self.connection.connected().await;
+                if self.held {
+                    self.gateway.clear_to_send().await;
+                }
+                let generation = self.connection.link().borrow().generation;
+                if adopted != Some(generation) {
+                    self.adopt().await?;
+                    adopted = Some(generation);
+                }
+                self.take().await
+            };
+            let result = tokio::select! {
+                () = stop.cancelled() => return, // cancel-safe: level-triggered
+                result = turn => result,         // a delivery dropped unhanded comes back after its ack wait
+            };
+            match result {
+                Ok(()) => backoff.reset(),
+                Err(Stuck::Desk) => return,
+                Err(Stuck::Bus(error)) => {
+                    warn!(%error, "nothing can be taken now");
+                    // Whatever is wrong, the next turn binds again and looks at what was left.
+                    adopted = None;
+                    tokio::select! {
+                        () = stop.cancelled() => return,                            // cancel-safe: level-triggered
+                        () = tokio::time::sleep(backoff.next_delay()) => {}         // cancel-safe
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes over what was delivered before, by us or by somebody else, and never settled.
+    async fn adopt(&mut self) -> Result<(), Stuck> {
+        self.puller.rebind().await.map_err(Stuck::Bus)?;
+        let outstanding = self.puller.outstanding().await.map_err(Stuck::Bus)?;
+        if !outstanding.is_empty() {
+            info!(
+                commands = outstanding.len(),
+                "commands left unsettled are taken up again"
+            );
+        }
+        for delivery in outstanding {
+            let permit = self.permit().await?;
+            self.hand_over(delivery, permit).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self) -> Result<(), Stuck> {
+        let mut permits = vec![self.permit().await?];
+        while permits.len() < BATCH_MAX {
+            let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+                break;
+            };
+            permits.push(permit);
+        }
+        self.puller.pull(permits.len()).await.map_err(Stuck::Bus)?;
+        while let Some(delivery) = self.puller.next().await.map_err(Stuck::Bus)? {
+            let Some(permit) = permits.pop() else { break };
+            self.hand_over(delivery, permit).await?;
+        }
+        Ok(())
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Stuck> {
+        Arc::clone(&self.room)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| Stuck::Desk)
+    }
+
+    async fn hand_over(&self, delivery: Delivery, permit: OwnedSemaphorePermit) -> Result<(), Stuck> {
+        self.desk
+            .send(Taken { delivery, permit })
+            .await
+            .map_err(|_closed| Stuck::Desk)
+    }
+}
+
+/// Why nothing is taken.
+enum Stuck {
+    /// NATS, or our consumer.
+    Bus(crate::bus::TakeError),
+    /// The desk has gone.
+    Desk,
+}

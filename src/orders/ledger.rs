@@ -1,0 +1,215 @@
+//! The record of each order: intent before the POST, outcome after, by compare-and-set.
+//!
+//! The ledger is what tells a repeat from a first time, whatever the stream forgets: message ids, deliveries, acks.
+
+use crate::bus::{Bucket, BucketError, WriteError};
+use crate::domain::record::{CancelMark, Intent, PayloadHash, RecordState};
+use crate::domain::{ClientOrderId, CommandId, OrderId, OrderRecord, Outcome};
+use crate::wire::{self, subject};
+
+use jiff::Timestamp;
+
+/// Order records by client order id. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    bucket: Bucket,
+}
+
+/// A record as it was read, and what to name when replacing it.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) record: Option<OrderRecord>,
+    pub(super) revision: u64,
+}
+
+/// Why the ledger cannot be used now. No order is sent without it.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It could not be reached.
+    #[error("the ledger cannot be read")]
+    Unavailable(#[from] BucketError),
+    /// It holds something that is not ours.
+    #[error("the ledger's record of {id} is not readable: {cause}")]
+    Unreadable {
+        /// Which.
+        id: ClientOrderId,
+        /// Why.
+        cause: wire::Unreadable,
+    },
+}
+
+impl Ledger {
+    /// A ledger in a bucket that is read through its leader.
+    pub fn new(bucket: Bucket) -> Self {
+        Self { bucket }
+    }
+
+    pub(super) async fn read(&self, id: &ClientOrderId) -> Result<Page, LedgerError> {
+        let (entry, revision) = self.bucket.get_or_revision(&key(id)).await?;
+        let record = entry.map(|entry| wire::read_record(&entry.value)).transpose();
+        let record = record.map_err(|cause| LedgerError::Unreadable {
+            id: id.clone(),
+            cause,
+        })?;
+        Ok(Page { record, revision })
+    }
+
+    /// Writes if nobody wrote since the page was read.
+    pub(super) async fn write(&self, record: &OrderRecord, revision: u64) -> Result<u64, WriteError> {
+        self.bucket
+            .compare_and_set(
+                &key(&record.client_order_id),
+                wire::record(record).bytes,
+                revision,
+            )
+            .await
+    }
+}
+
+fn key(id: &ClientOrderId) -> String {
+    subject::encode_id(id.as_str())
+}
+
+/// What to do with an order, given what the ledger knows of its id.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Nobody began: write the intent.
+    Begin,
+    /// Somebody began and nobody knows how it ended: ask the venue.
+    Resume(Intent),
+    /// Nobody could tell by the deadline: go on watching.
+    Watch(Intent),
+    /// It has ended: say so again.
+    Repeat(Box<Outcome>),
+    /// A cancel was there first.
+    Canceled(CancelMark),
+    /// The id is another order's.
+    Conflict(Option<OrderId>),
+}
+
+/// Decides by the ledger's record. Pure; every state in view.
+pub(super) fn step(
+    record: Option<&OrderRecord>,
+    command: CommandId,
+    stored_at: Timestamp,
+    hash: &PayloadHash,
+) -> Step {
+    let Some(record) = record else { return Step::Begin };
+    match &record.state {
+        RecordState::CancelMark => match record.cancel_mark {
+            Some(mark) if mark.cancels(command.sequence, stored_at) => Step::Canceled(mark),
+            _ => Step::Begin,
+        },
+        RecordState::Intent(intent) if intent.payload_hash == *hash => Step::Resume(intent.clone()),
+        RecordState::Settled(intent, outcome, _) if intent.payload_hash == *hash => {
+            if outcome.verdict.is_terminal() {
+                Step::Repeat(outcome.clone())
+            } else {
+                Step::Watch(intent.clone())
+            }
+        }
+        RecordState::Intent(intent) => Step::Conflict(intent.order_id),
+        RecordState::Settled(intent, ..) => Step::Conflict(intent.order_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CommandKind, Verdict};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn command(sequence: u64) -> CommandId {
+        CommandId {
+            stream_created: at(0),
+            sequence,
+        }
+    }
+
+    fn intent() -> Intent {
+        Intent {
+            command: CommandKind::Order,
+            id: command(5),
+            stored_at: at(100),
+            payload_hash: [1; 32],
+            asked: None,
+            deadline: None,
+            at: at(101),
+            attempts: 1,
+            order_id: None,
+        }
+    }
+
+    fn outcome(verdict: Verdict) -> Box<Outcome> {
+        Box::new(Outcome {
+            client_order_id: "a".to_owned(),
+            command: CommandKind::Order,
+            id: command(5),
+            stored_at: at(100),
+            at: at(102),
+            deadline: None,
+            attempts: 1,
+            verdict,
+            repeated: false,
+        })
+    }
+
+    fn record(state: RecordState) -> OrderRecord {
+        let cancel_mark = Some(CancelMark {
+            sequence: 9,
+            stored_at: at(100),
+        });
+        OrderRecord {
+            client_order_id: ClientOrderId::parse("a").unwrap(),
+            state,
+            cancel_mark,
+            epoch: 0,
+        }
+    }
+
+    #[test]
+    fn the_record_decides_what_happens_to_its_id() {
+        let (same, other) = ([1; 32], [2; 32]);
+        let unresolved = Verdict::Unresolved {
+            message: String::new(),
+        };
+        let settled = |verdict| RecordState::Settled(intent(), outcome(verdict), None);
+        let cases = [
+            (RecordState::Intent(intent()), same, Step::Resume(intent())),
+            (RecordState::Intent(intent()), other, Step::Conflict(None)),
+            (
+                settled(Verdict::Expired),
+                same,
+                Step::Repeat(outcome(Verdict::Expired)),
+            ),
+            (settled(Verdict::Expired), other, Step::Conflict(None)),
+            (settled(unresolved.clone()), same, Step::Watch(intent())),
+            (settled(unresolved), other, Step::Conflict(None)),
+        ];
+        for (state, hash, expected) in cases {
+            assert_eq!(step(Some(&record(state)), command(20), at(100), &hash), expected);
+        }
+        assert_eq!(step(None, command(5), at(100), &same), Step::Begin);
+        let marked = record(RecordState::CancelMark);
+        let mark = CancelMark {
+            sequence: 9,
+            stored_at: at(100),
+        };
+        assert_eq!(
+            step(Some(&marked), command(8), at(90), &same),
+            Step::Canceled(mark)
+        );
+        assert_eq!(
+            step(Some(&marked), command(10), at(120), &same),
+            Step::Canceled(mark)
+        );
+        assert_eq!(
+            step(Some(&marked), command(10), at(131), &same),
+            Step::Begin,
+            "a mark kills nothing later"
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! An unknown outcome is a question: ask the venue, by our own id, until it is known or time is up.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::dealer::Dealer;
+use super::venue::Venue;
+use crate::alpaca::rest::LookUpAnswer;
+use crate::backoff::{Backoff, Reason};
+use crate::domain::execution::Mismatch;
+use crate::domain::outcome::Acceptance;
+use crate::domain::{ClientOrderId, ConditionName, NewOrder, Order, Verdict};
+
+/// Healthy answers "no such order" that together count as absence. One proves nothing: the venue is eventually
+/// consistent, and says so.
+const ABSENCES_NEEDED: u32 = 3;
+
+/// How long after a POST began its order may still turn up. Longer than any request of ours lives.
+const ABSENCE_GRACE: Duration = Duration::from_secs(11);
+
+/// How long an order that could not be resolved is watched.
+const WATCH: Duration = Duration::from_secs(24 * 3600);
+
+/// What asking gave.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Asked {
+    /// The venue has an order of that id.
+    Found(Box<Order>),
+    /// It has none, as far as can be known, and there is time left.
+    Absent,
+    /// Time is up, and nobody knows.
+    TimeUp,
+    /// The daemon is stopping.
+    Stopping,
+}
+
+/// Asks until it is known whether a POST arrived. `posted` is when it began; `None` is so long ago that it must
+/// have arrived by now if it ever will.
+pub(super) async fn ask<V: Venue>(
+    dealer: &Dealer<V>,
+    id: &ClientOrderId,
+    posted: Option<Instant>,
+    deadline: Option<Timestamp>,
+) -> Asked {
+    let mut backoff = Backoff::new(Reason::LookUp);
+    let mut absences = 0;
+    loop {
+        let in_grace = posted.is_some_and(|posted| posted.elapsed() < ABSENCE_GRACE);
+        match look_up(dealer, id).await {
+            None => return Asked::Stopping,
+            Some(LookUp::Found(order)) => return Asked::Found(order),
+            Some(LookUp::Absent) => absences += 1,
+            Some(LookUp::Nothing) => {}
+        }
+        let late = deadline.is_some_and(|deadline| dealer.clock.now() >= deadline);
+        if late && !in_grace {
+            return Asked::TimeUp;
+        }
+        if absences >= ABSENCES_NEEDED && !in_grace {
+            return Asked::Absent;
+        }
+        tokio::select! {
+            () = dealer.stop.cancelled() => return Asked::Stopping, // cancel-safe: level-triggered
+            () = tokio::time::sleep(backoff.next_delay()) => {}   // cancel-safe: nothing is lost but time
+        }
+    }
+}
+
+/// One healthy look at the venue before an order is sent that may have been sent before.
+pub(super) async fn look_before<V: Venue>(
+    dealer: &Dealer<V>,
+    id: &ClientOrderId,
+    deadline: Option<Timestamp>,
+) -> Asked {
+    let mut backoff = Backoff::new(Reason::LookUp);
+    loop {
+        match look_up(dealer, id).await {
+            None => return Asked::Stopping,
+            Some(LookUp::Found(order)) => return Asked::Found(order),
+            Some(LookUp::Absent) => return Asked::Absent,
+            Some(LookUp::Nothing) => {}
+        }
+        if deadline.is_some_and(|deadline| dealer.clock.now() >= deadline) {
+            return Asked::TimeUp;
+        }
+        tokio::select! {
+            () = dealer.stop.cancelled() => return Asked::Stopping, // cancel-safe: level-triggered
+            () = tokio::time::sleep(backoff.next_delay()) => {}   // cancel-safe: nothing is lost but time
+        }
+    }
+}
+
+/// Watches an order nobody could resolve by its deadline, ever more rarely. `None`: the daemon is stopping.
+pub(super) async fn watch<V: Venue>(
+    dealer: &Dealer<V>,
+    id: &ClientOrderId,
+    asked: Option<&NewOrder>,
+    since: Timestamp,
+) -> Option<Verdict> {
+    let mut pause = Backoff::between(Duration::from_secs(5), Duration::from_secs(300));
+    let mut absences = 0;
+    loop {
+        match look_up(dealer, id).await? {
+            LookUp::Found(order) => {
+                return Some(match compare(&order, asked) {
+                    Ok(acceptance) => Verdict::LateAccepted(acceptance),
+                    Err(mismatch) => conflict(&order, mismatch),
+                });
+            }
+            LookUp::Absent => absences += 1,
+            LookUp::Nothing => absences = 0,
+        }
+        let watched = dealer.clock.now().duration_since(since).unsigned_abs();
+        if watched >= WATCH && absences >= ABSENCES_NEEDED {
+            return Some(Verdict::ConfirmedAbsent);
+        }
+        tokio::select! {
+            () = dealer.stop.cancelled() => return None,          // cancel-safe: level-triggered
+            () = tokio::time::sleep(pause.next_delay()) => {}   // cancel-safe: nothing is lost but time
+        }
+    }
+}
+
+/// What an order found under our id means: ours, or somebody else's.
+pub(super) fn found(order: &Order, asked: Option<&NewOrder>) -> Verdict {
+    match compare(order, asked) {
+        Ok(acceptance) => Verdict::Accepted(acceptance),
+        Err(mismatch) => conflict(order, mismatch),
+    }
+}
+
+fn compare(order: &Order, asked: Option<&NewOrder>) -> Result<Acceptance, Mismatch> {
+    asked.map_or(Ok(()), |asked| order.agrees_with(asked))?;
+    Ok(Acceptance {
+        order_id: order.id,
+        order: Some(Box::new(order.clone())),
+        by_lookup: true,
+        ..Acceptance::default()
+    })
+}
+
+fn conflict(order: &Order, mismatch: Mismatch) -> Verdict {
+    Verdict::Conflict {
+        message: format!("the venue has another order under this client order id: {mismatch}"),
+        order_id: order.id,
+    }
+}
+
+enum LookUp {
+    Found(Box<Order>),
+    Absent,
+    /// No answer to the question.
+    Nothing,
+}
+
+/// One look-up. `None`: the daemon is stopping.
+async fn look_up<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<LookUp> {
+    let answer = tokio::select! {
+        () = dealer.stop.cancelled() => return None, // cancel-safe: level-triggered
+        answer = dealer.venue.find(id) => answer,    // a read, dropped it changes nothing
+    };
+    let pause = match answer {
+        LookUpAnswer::Found(order) => return Some(LookUp::Found(order)),
+        LookUpAnswer::Absent => {
+            debug!(client_order_id = %id, "the venue does not have the order now");
+            return Some(LookUp::Absent);
+        }
+        LookUpAnswer::AccountRefused(refusal) => {
+            dealer
+                .gateway
+                .raise(ConditionName::AccountRefused, refusal.message, true);
+            None
+        }
+        LookUpAnswer::Failed { cause, retry_after } => {
+            warn!(client_order_id = %id, cause, "look-up gave no answer");
+            retry_after
+        }
+    };
+    if let Some(pause) = pause {
+        tokio::select! {
+            () = dealer.stop.cancelled() => return None, // cancel-safe: level-triggered
+            () = tokio::time::sleep(pause) => {}       // cancel-safe: nothing is lost but time
+        }
+    }
+    Some(LookUp::Nothing)
+}

@@ -1,0 +1,213 @@
+//! One order on its way to the venue: waits, the last check, the POST, and what its answer means.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::dealer::Dealer;
+use super::gate::{self, Passage};
+use super::resolve::{self, Asked};
+use super::venue::Venue;
+use crate::alpaca::rest::SubmitAnswer;
+use crate::alpaca::{Lane, Permit};
+use crate::backoff::{Backoff, Reason};
+use crate::domain::{ClientOrderId, CommandId, ConditionName, NewOrder, Verdict};
+
+/// What is known when sending begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// This process saw everything there was: nothing was sent.
+    Clean,
+    /// Somebody may have sent it, though no intent says so.
+    Suspect,
+    /// An intent stands, and nobody knows what came of it.
+    Begun {
+        /// How long ago it was written.
+        age: Duration,
+    },
+}
+
+/// The order to send.
+pub(super) struct Submission<'a> {
+    pub(super) command: CommandId,
+    pub(super) stored_at: Timestamp,
+    pub(super) id: &'a ClientOrderId,
+    pub(super) order: &'a NewOrder,
+    pub(super) deadline: Option<Timestamp>,
+    /// POSTs begun, by whomever.
+    pub(super) attempts: u32,
+}
+
+/// How sending ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Sent {
+    /// It is known what became of it, or known to be unknown.
+    Verdict(Verdict),
+    /// The daemon is stopping, and nothing of it is on the wire.
+    HandBack,
+}
+
+/// What to do next.
+enum Next {
+    Send,
+    Ask(Option<Instant>),
+    Look,
+}
+
+/// Sends an order until its outcome is known or its deadline has passed.
+///
+/// `doubt` is what makes the difference at the deadline: an order that was provably never taken is EXPIRED, one
+/// that may have been is UNRESOLVED.
+pub(super) async fn submit<V: Venue>(
+    dealer: &Dealer<V>,
+    submission: &mut Submission<'_>,
+    past: Past,
+) -> Sent {
+    let mut doubt = matches!(past, Past::Begun { .. });
+    let mut not_sent = Backoff::new(Reason::NotSent);
+    let mut next = match past {
+        Past::Clean => Next::Send,
+        Past::Suspect => Next::Look,
+        Past::Begun { age } => Next::Ask(Instant::now().checked_sub(age)),
+    };
+    loop {
+        next = match next {
+            Next::Look => match resolve::look_before(dealer, submission.id, submission.deadline).await {
+                Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.order))),
+                Asked::Absent => Next::Send,
+                Asked::TimeUp => return late(true, submission),
+                Asked::Stopping => return Sent::HandBack,
+            },
+            Next::Ask(posted) => match resolve::ask(dealer, submission.id, posted, submission.deadline).await
+            {
+                Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.order))),
+                Asked::Absent => {
+                    info!(client_order_id = %submission.id, "the venue never had the order, sending it again");
+                    Next::Send
+                }
+                Asked::TimeUp => return late(true, submission),
+                Asked::Stopping => return Sent::HandBack,
+            },
+            Next::Send => match send_once(dealer, submission, doubt).await {
+                Step::Done(verdict) => return Sent::Verdict(verdict),
+                Step::Stopping => return Sent::HandBack,
+                Step::Late => return late(doubt, submission),
+                Step::Ask(posted) => {
+                    doubt = true;
+                    Next::Ask(Some(posted))
+                }
+                Step::Pause(asked_for) => {
+                    let pause = asked_for.unwrap_or_default().max(not_sent.next_delay());
+                    if !wait(dealer, pause, submission.deadline).await {
+                        return Sent::HandBack;
+                    }
+                    Next::Send
+                }
+                Step::Again => Next::Send,
+            },
+        };
+    }
+}
+
+/// What one attempt gave.
+enum Step {
+    Done(Verdict),
+    Stopping,
+    Late,
+    Ask(Instant),
+    Pause(Option<Duration>),
+    Again,
+}
+
+async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>, doubt: bool) -> Step {
+    let permit = match leave_to_send(dealer, submission.deadline).await {
+        Leave::Granted(permit) => permit,
+        Leave::Stopping => return Step::Stopping,
+        Leave::Late => return Step::Late,
+    };
+    // From here to the first byte nothing waits: what is judged now is what holds when the POST begins.
+    match gate::passage(dealer.clock.now(), submission.deadline, &dealer.gateway.state()) {
+        Passage::Open => {}
+        Passage::Wait(_) => return Step::Again,
+        Passage::Closed(Verdict::Expired) => return Step::Late,
+        // Whoever may be at the venue already cannot be denied; whether it is there must be found out.
+        Passage::Closed(_) if doubt => return Step::Ask(Instant::now()),
+        Passage::Closed(verdict) => return Step::Done(verdict),
+    }
+    let mark = dealer.marks.of(submission.id);
+    if let Some(mark) = mark.filter(|mark| mark.cancels(submission.command.sequence, submission.stored_at))
+        && !doubt
+    {
+        let message = format!("the cancel with stream sequence {} came first", mark.sequence);
+        return Step::Done(Verdict::CanceledBeforeSend { message });
+    }
+    submission.attempts += 1;
+    let posted = Instant::now();
+    match dealer.venue.submit(permit, submission.id, submission.order).await {
+        SubmitAnswer::Accepted(acceptance) => {
+            dealer.gateway.clear(ConditionName::AccountRefused);
+            Step::Done(Verdict::Accepted(acceptance))
+        }
+        SubmitAnswer::Rejected(refusal) => Step::Done(Verdict::Rejected(refusal)),
+        SubmitAnswer::Duplicate(refusal) => {
+            info!(client_order_id = %submission.id, message = refusal.message, "the venue knows this id already");
+            Step::Ask(posted)
+        }
+        SubmitAnswer::NotSent { cause, retry_after } => {
+            warn!(client_order_id = %submission.id, cause, "order was not sent, it will be sent again");
+            Step::Pause(retry_after)
+        }
+        SubmitAnswer::AccountRefused(refusal) => {
+            let reason = format!("HTTP {}: {}", refusal.http_status, refusal.message);
+            dealer.gateway.raise(ConditionName::AccountRefused, reason, true);
+            Step::Again
+        }
+        SubmitAnswer::Unknown { cause } => {
+            warn!(client_order_id = %submission.id, cause, "order outcome is unknown, asking the venue");
+            Step::Ask(posted)
+        }
+    }
+}
+
+enum Leave {
+    Granted(Permit),
+    Stopping,
+    Late,
+}
+
+/// Waits until nothing holds orders back and the budget has room. Neither wait takes anything while it lasts.
+async fn leave_to_send<V: Venue>(dealer: &Dealer<V>, deadline: Option<Timestamp>) -> Leave {
+    let granted = async {
+        dealer.gateway.clear_to_send().await;
+        dealer.venue.pacer().acquire(Lane::NewOrder).await
+    };
+    tokio::select! {
+        biased;
+        () = dealer.stop.cancelled() => Leave::Stopping,             // cancel-safe: level-triggered
+        permit = granted => Leave::Granted(permit),                // cancel-safe: both waits are
+        () = dealer.until(deadline) => Leave::Late,                  // cancel-safe: nothing is lost but time
+    }
+}
+
+/// Waits, but not past the deadline. False: the daemon is stopping.
+async fn wait<V: Venue>(dealer: &Dealer<V>, pause: Duration, deadline: Option<Timestamp>) -> bool {
+    tokio::select! {
+        () = dealer.stop.cancelled() => false,        // cancel-safe: level-triggered
+        () = tokio::time::sleep(pause) => true,     // cancel-safe: nothing is lost but time
+        () = dealer.until(deadline) => true,          // the next check says that it is late
+    }
+}
+
+fn late(doubt: bool, submission: &Submission<'_>) -> Sent {
+    Sent::Verdict(if doubt {
+        let message = format!(
+            "the deadline passed after {} attempts and the venue has not said whether it took the order",
+            submission.attempts
+        );
+        Verdict::Unresolved { message }
+    } else {
+        Verdict::Expired
+    })
+}

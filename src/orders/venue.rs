@@ -1,0 +1,50 @@
+//! What this desk needs of the venue, and no more. Tests put a scripted venue behind it.
+
+use crate::alpaca::rest::{CancelAnswer, Client, LookUpAnswer, ReadError, SubmitAnswer};
+use crate::alpaca::{Lane, Pacer, Permit};
+use crate::domain::{ClientOrderId, NewOrder, Order, OrderId};
+
+/// A venue that takes orders.
+pub trait Venue: Send + Sync + 'static {
+    /// The account's request budget.
+    fn pacer(&self) -> &Pacer;
+
+    /// One POST, nothing else.
+    fn submit(
+        &self,
+        permit: Permit,
+        id: &ClientOrderId,
+        order: &NewOrder,
+    ) -> impl Future<Output = SubmitAnswer> + Send;
+
+    /// Asks for an order by our id.
+    fn find(&self, id: &ClientOrderId) -> impl Future<Output = LookUpAnswer> + Send;
+
+    /// Cancels one order.
+    fn cancel(&self, id: OrderId) -> impl Future<Output = CancelAnswer> + Send;
+
+    /// Every open order, for cancels of many.
+    fn open_orders(&self) -> impl Future<Output = Result<Vec<Order>, ReadError>> + Send;
+}
+
+impl Venue for Client {
+    fn pacer(&self) -> &Pacer {
+        Self::pacer(self)
+    }
+
+    async fn submit(&self, permit: Permit, id: &ClientOrderId, order: &NewOrder) -> SubmitAnswer {
+        Self::submit(self, permit, id, order).await
+    }
+
+    async fn find(&self, id: &ClientOrderId) -> LookUpAnswer {
+        self.find_by_client_order_id(id.as_str()).await
+    }
+
+    async fn cancel(&self, id: OrderId) -> CancelAnswer {
+        Self::cancel(self, id).await
+    }
+
+    async fn open_orders(&self) -> Result<Vec<Order>, ReadError> {
+        Self::open_orders(self, Lane::Cancel).await
+    }
+}

@@ -296,3 +296,207 @@ impl Drop for Place<'_> {
         state.wake_first();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    const HIGH: RateSignal = RateSignal {
+        limit: Some(200),
+        remaining: Some(150),
+        renews_in: Some(Duration::from_secs(30)),
+        refused: false,
+    };
+
+    fn spend_all(budget: &mut Budget, lane: Lane, now: Instant) -> u32 {
+        let mut taken = 0;
+        while budget.take(lane, now).is_ok() {
+            taken += 1;
+        }
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fifth_is_kept_for_cancels_and_look_ups() {
+        let now = Instant::now();
+        let mut budget = Budget::new(200, now);
+        assert_eq!(spend_all(&mut budget, Lane::Read, now), 160);
+        assert_eq!(spend_all(&mut budget, Lane::NewOrder, now), 0);
+        assert_eq!(spend_all(&mut budget, Lane::LookUp, now), 40);
+        assert_eq!(budget.remaining(now), 0);
+        assert_eq!(
+            budget.take(Lane::Cancel, now),
+            Err(now + Duration::from_millis(300)),
+            "200 per minute are one per 300 ms"
+        );
+        assert_eq!(
+            budget.take(Lane::Cancel, now + Duration::from_millis(300)),
+            Ok(())
+        );
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(budget.remaining(later), 200, "never more than a minute's worth");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn even_the_smallest_budget_lets_every_lane_through() {
+        for limit in [0, 1, 4, 5] {
+            let now = Instant::now();
+            let mut budget = Budget::new(limit, now);
+            assert!(budget.take(Lane::Read, now).is_ok(), "{limit}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_venue_corrects_the_budget_downwards_only() {
+        let now = Instant::now();
+        let mut budget = Budget::new(100, now);
+        budget.observe(HIGH, now);
+        assert_eq!(budget.remaining(now), 100, "the configuration is the ceiling");
+        let lower = RateSignal {
+            limit: Some(60),
+            remaining: Some(7),
+            ..HIGH
+        };
+        budget.observe(lower, now);
+        assert_eq!(budget.remaining(now), 7);
+        budget.observe(
+            RateSignal {
+                remaining: Some(50),
+                ..lower
+            },
+            now,
+        );
+        assert_eq!(budget.remaining(now), 7, "a late answer gives nothing back");
+        assert_eq!(budget.remaining(now + Duration::from_secs(3)), 10);
+        budget.observe(
+            RateSignal {
+                limit: Some(0),
+                ..RateSignal::default()
+            },
+            now,
+        );
+        assert_eq!(budget.limit, 60, "a limit of nothing is a mistake");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_closes_every_lane_for_a_bounded_time() {
+        for (renews_in, seconds) in [(None, 1), (Some(23), 23), (Some(2_333_664_000), 60)] {
+            let now = Instant::now();
+            let mut budget = Budget::new(200, now);
+            let signal = RateSignal {
+                refused: true,
+                renews_in: renews_in.map(Duration::from_secs),
+                ..RateSignal::default()
+            };
+            budget.observe(signal, now);
+            let open_at = now + Duration::from_secs(seconds);
+            assert_eq!(budget.take(Lane::Cancel, now), Err(open_at));
+            assert_eq!(budget.take(Lane::Cancel, open_at), Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exhausted_quota_waits_for_its_renewal() {
+        let now = Instant::now();
+        let mut budget = Budget::new(200, now);
+        budget.observe(
+            RateSignal {
+                remaining: Some(0),
+                ..HIGH
+            },
+            now,
+        );
+        let renewed = now + Duration::from_secs(30);
+        assert_eq!(budget.take(Lane::LookUp, now), Err(renewed));
+        assert_eq!(budget.take(Lane::LookUp, renewed), Ok(()));
+    }
+
+    /// Spends everything, so that the next requests come at 300 ms each.
+    async fn exhausted() -> Pacer {
+        let pacer = Pacer::new(200);
+        for _ in 0..200 {
+            pacer.acquire(Lane::Cancel).await.spend();
+        }
+        pacer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn higher_lanes_go_first_and_equals_in_turn() {
+        let pacer = exhausted().await;
+        // Above the reserve, so that only the order in line decides.
+        let order = Mutex::new(Vec::new());
+        let wait = async |lane, name| {
+            let permit = pacer.acquire(lane).await;
+            order.lock().unwrap().push(name);
+            permit.spend();
+        };
+        tokio::join!(
+            wait(Lane::Read, "read"),
+            wait(Lane::NewOrder, "order 1"),
+            wait(Lane::NewOrder, "order 2"),
+            wait(Lane::Change, "replace"),
+            wait(Lane::LookUp, "look-up"),
+            wait(Lane::Cancel, "cancel 1"),
+            wait(Lane::Cancel, "cancel 2"),
+        );
+        assert_eq!(
+            *order.lock().unwrap(),
+            [
+                "cancel 1", "cancel 2", "look-up", "replace", "order 1", "order 2", "read"
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_waiting_gives_up_the_place() {
+        let pacer = exhausted().await;
+        let mut context = Context::from_waker(Waker::noop());
+        let mut second = pin!(pacer.acquire(Lane::NewOrder));
+        {
+            let mut first = pin!(pacer.acquire(Lane::Cancel));
+            assert!(first.as_mut().poll(&mut context).is_pending());
+            assert!(second.as_mut().poll(&mut context).is_pending());
+        }
+        let waited = Instant::now();
+        second.await.spend();
+        // The reserve of 40 and the request itself: nothing went to the one who left.
+        assert_eq!(waited.elapsed(), Duration::from_millis(41 * 300));
+        assert!(pacer.lock().first().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_was_not_used_goes_back() {
+        let pacer = exhausted().await;
+        advance(Duration::from_millis(300)).await;
+        let unused = pacer.acquire(Lane::Cancel).await;
+        assert_eq!(pacer.remaining(), 0);
+        let next = pacer.acquire(Lane::Cancel);
+        let started = Instant::now();
+        let (next, ()) = tokio::join!(next, async { drop(unused) });
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        next.spend();
+        assert_eq!(pacer.remaining(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_reaches_those_who_already_wait() {
+        let pacer = exhausted().await;
+        let started = Instant::now();
+        let pause = async {
+            pacer.observe(RateSignal {
+                refused: true,
+                renews_in: Some(Duration::from_secs(20)),
+                ..RateSignal::default()
+            });
+        };
+        let (permit, ()) = tokio::join!(pacer.acquire(Lane::Cancel), pause);
+        permit.spend();
+        assert_eq!(started.elapsed(), Duration::from_secs(20));
+    }
+}

@@ -5,6 +5,10 @@ mod classify;
 mod client;
 mod model;
 mod request;
+mod words;
+
+#[cfg(test)]
+mod test_server;
 
 pub use classify::{CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
 pub use client::{Client, ClientError, Endpoint, Read};

@@ -12,9 +12,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::domain::execution::{OrderClass, OrderType};
+use super::words;
 use crate::domain::money::parse_decimal;
-use crate::domain::order::{PositionIntent, Side, TimeInForce};
 use crate::domain::{
     Account, AssetClass, FillActivity, MarketClock, Order, OrderId, OrderStatus, Position, Symbol,
 };
@@ -64,6 +63,17 @@ impl<'de> Deserialize<'de> for Text {
             _ => String::new(),
         };
         Ok(Self(Some(text).filter(|text| !text.is_empty())))
+    }
+}
+
+/// Yes or no; absent when it is neither.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flag(Option<bool>);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(raw.parse().ok()))
     }
 }
 
@@ -124,9 +134,8 @@ pub(super) fn read<S: Shape>(body: &[u8]) -> Result<S::Noun, Unreadable> {
 }
 
 /// The error envelope: `{"code":40310000,"message":"..."}`, and on some paths the message alone.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 pub(super) struct ErrorJson {
     code: Number,
     message: Text,
@@ -134,7 +143,9 @@ pub(super) struct ErrorJson {
 
 impl ErrorJson {
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
+        // serde would also take an array for a struct.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        is_object.then(|| serde_json::from_slice(body).ok()).flatten()
     }
 
     pub(super) fn code(&self) -> Option<i64> {
@@ -180,7 +191,7 @@ pub(in crate::alpaca) struct OrderJson {
     trail_price: Number,
     trail_percent: Number,
     hwm: Number,
-    extended_hours: Option<bool>,
+    extended_hours: Flag,
     position_intent: Text,
     ratio_qty: Number,
     legs: Option<Vec<OrderJson>>,
@@ -203,7 +214,7 @@ impl OrderJson {
             .ok_or_else(|| Unreadable::missing("order id"))?;
         let status = self.status.0.as_deref().map(OrderStatus::from_venue);
         let status = status.ok_or_else(|| Unreadable::missing("order status"))?;
-        let asset_class = asset_class(self.asset_class.as_str());
+        let asset_class = words::read_asset_class(self.asset_class.as_str());
         let legs = self.legs.unwrap_or_default();
         Ok(Order {
             id: Some(id),
@@ -219,11 +230,11 @@ impl OrderJson {
             replaces: self.replaces.order_id(),
             symbol: symbol(&self.symbol, asset_class),
             asset_class,
-            order_class: order_class(self.order_class.as_str()),
+            order_class: words::read_order_class(self.order_class.as_str()),
             // `order_type` is the older name of `type`; both are sent, and a leg may have neither.
-            order_type: order_type(self.r#type.0.as_deref().unwrap_or(self.order_type.as_str())),
-            side: side(self.side.as_str()),
-            time_in_force: time_in_force(self.time_in_force.as_str()),
+            order_type: words::read_order_type(self.r#type.0.as_deref().unwrap_or(self.order_type.as_str())),
+            side: words::read_side(self.side.as_str()),
+            time_in_force: words::read_time_in_force(self.time_in_force.as_str()),
             status,
             notional: self.notional.0,
             qty: self.qty.0,
@@ -234,8 +245,8 @@ impl OrderJson {
             trail_price: self.trail_price.0,
             trail_percent: self.trail_percent.0,
             hwm: self.hwm.0,
-            extended_hours: self.extended_hours.unwrap_or_default(),
-            position_intent: position_intent(self.position_intent.as_str()),
+            extended_hours: self.extended_hours.0.unwrap_or_default(),
+            position_intent: words::read_position_intent(self.position_intent.as_str()),
             ratio_qty: self.ratio_qty.0,
             legs: legs.noun()?,
             client_order_id: self.client_order_id.owned(),
@@ -252,7 +263,7 @@ pub(super) struct PositionJson {
     symbol: Text,
     exchange: Text,
     asset_class: Text,
-    asset_marginable: Option<bool>,
+    asset_marginable: Flag,
     qty: Number,
     qty_available: Number,
     avg_entry_price: Number,
@@ -272,7 +283,7 @@ impl Shape for PositionJson {
     type Noun = Position;
 
     fn noun(self) -> Result<Position, Unreadable> {
-        let asset_class = asset_class(self.asset_class.as_str());
+        let asset_class = words::read_asset_class(self.asset_class.as_str());
         let symbol = symbol(&self.symbol, asset_class);
         Ok(Position {
             symbol: symbol.ok_or_else(|| Unreadable::missing("a position's symbol"))?,
@@ -283,7 +294,7 @@ impl Shape for PositionJson {
             asset_id: self.asset_id.owned(),
             exchange: self.exchange.owned(),
             asset_class,
-            asset_marginable: self.asset_marginable.unwrap_or_default(),
+            asset_marginable: self.asset_marginable.0.unwrap_or_default(),
             qty_available: self.qty_available.0,
             avg_entry_price: self.avg_entry_price.0,
             side: self.side.owned(),
@@ -369,10 +380,10 @@ pub(super) struct AccountJson {
     initial_margin: Number,
     maintenance_margin: Number,
     multiplier: Number,
-    trading_blocked: Option<bool>,
-    account_blocked: Option<bool>,
-    trade_suspended_by_user: Option<bool>,
-    shorting_enabled: Option<bool>,
+    trading_blocked: Flag,
+    account_blocked: Flag,
+    trade_suspended_by_user: Flag,
+    shorting_enabled: Flag,
     crypto_status: Text,
 }
 
@@ -401,10 +412,10 @@ impl Shape for AccountJson {
             initial_margin: self.initial_margin.0,
             maintenance_margin: self.maintenance_margin.0,
             multiplier: self.multiplier.0,
-            trading_blocked: self.trading_blocked.unwrap_or_default(),
-            account_blocked: self.account_blocked.unwrap_or_default(),
-            trade_suspended_by_user: self.trade_suspended_by_user.unwrap_or_default(),
-            shorting_enabled: self.shorting_enabled.unwrap_or_default(),
+            trading_blocked: self.trading_blocked.0.unwrap_or_default(),
+            account_blocked: self.account_blocked.0.unwrap_or_default(),
+            trade_suspended_by_user: self.trade_suspended_by_user.0.unwrap_or_default(),
+            shorting_enabled: self.shorting_enabled.0.unwrap_or_default(),
             crypto_status: self.crypto_status.owned(),
         })
     }
@@ -415,7 +426,7 @@ impl Shape for AccountJson {
 #[serde(default)]
 pub(super) struct ClockJson {
     timestamp: Text,
-    is_open: Option<bool>,
+    is_open: Flag,
     next_open: Text,
     next_close: Text,
 }
@@ -429,6 +440,7 @@ impl Shape for ClockJson {
             timestamp: timestamp.ok_or_else(|| Unreadable::missing("the clock's time"))?,
             is_open: self
                 .is_open
+                .0
                 .ok_or_else(|| Unreadable::missing("whether the market is open"))?,
             next_open: self.next_open.timestamp(),
             next_close: self.next_close.timestamp(),
@@ -445,65 +457,139 @@ fn symbol(text: &Text, asset_class: AssetClass) -> Option<Symbol> {
     })
 }
 
-fn asset_class(word: &str) -> AssetClass {
-    match word {
-        "us_equity" => AssetClass::UsEquity,
-        "crypto" => AssetClass::Crypto,
-        "us_option" => AssetClass::UsOption,
-        _ => AssetClass::Other,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-fn order_class(word: &str) -> Option<OrderClass> {
-    match word {
-        "simple" => Some(OrderClass::Simple),
-        "bracket" => Some(OrderClass::Bracket),
-        "oco" => Some(OrderClass::OneCancelsOther),
-        "oto" => Some(OrderClass::OneTriggersOther),
-        "mleg" => Some(OrderClass::MultiLeg),
-        _ => None,
-    }
-}
+    use super::*;
+    use crate::domain::execution::{OrderClass, OrderType};
+    use crate::domain::order::Side;
 
-fn order_type(word: &str) -> Option<OrderType> {
-    match word {
-        "market" => Some(OrderType::Market),
-        "limit" => Some(OrderType::Limit),
-        "stop" => Some(OrderType::Stop),
-        "stop_limit" => Some(OrderType::StopLimit),
-        "trailing_stop" => Some(OrderType::TrailingStop),
-        _ => None,
+    fn number(json: &str) -> Result<Option<String>, String> {
+        serde_json::from_str::<Number>(json)
+            .map(|number| number.0.map(|number| number.to_string()))
+            .map_err(|error| error.to_string())
     }
-}
 
-fn side(word: &str) -> Option<Side> {
-    match word {
-        "buy" => Some(Side::Buy),
-        "sell" => Some(Side::Sell),
-        _ => None,
+    #[test]
+    fn numbers_are_read_from_their_text_and_never_through_a_float() {
+        for (json, expected) in [
+            (r#""0.000000001""#, Some("0.000000001")),
+            ("0.1000", Some("0.1000")),
+            ("-5", Some("-5")),
+            (
+                "123456789012345678.123456789",
+                Some("123456789012345678.123456789"),
+            ),
+            ("1e-9", Some("0.000000001")),
+            ("2.5E+3", Some("2500")),
+            (r#""""#, None),
+            ("null", None),
+            (r#"" ""#, None),
+            (r#""null""#, None),
+        ] {
+            assert_eq!(number(json), Ok(expected.map(str::to_owned)), "{json}");
+        }
+        for json in [r#""abc""#, "true", "{}", "[1]", "1e999999999", r#""NaN""#] {
+            assert!(number(json).is_err(), "{json}");
+        }
     }
-}
 
-fn time_in_force(word: &str) -> Option<TimeInForce> {
-    match word {
-        "day" => Some(TimeInForce::Day),
-        "gtc" => Some(TimeInForce::Gtc),
-        "opg" => Some(TimeInForce::Opg),
-        "ioc" => Some(TimeInForce::Ioc),
-        "fok" => Some(TimeInForce::Fok),
-        "gtx" => Some(TimeInForce::Gtx),
-        "gtd" => Some(TimeInForce::Gtd),
-        "cls" => Some(TimeInForce::Cls),
-        _ => None,
+    #[test]
+    fn an_order_is_read_with_what_the_venue_left_out_absent() {
+        let order = read::<OrderJson>(include_bytes!("../fixtures/order_limit.json")).unwrap();
+        assert_eq!(order.client_order_id, "momentum.1");
+        assert_eq!(order.symbol.as_ref().map(|symbol| symbol.as_str()), Some("AAPL"));
+        assert_eq!(order.order_class, None, "an empty word is no word");
+        assert_eq!(order.order_type, Some(OrderType::Limit));
+        assert_eq!(order.side, Some(Side::Buy));
+        assert_eq!(order.status, OrderStatus::Accepted);
+        assert_eq!(order.limit_price, Some(Decimal::from(150)));
+        assert_eq!(order.filled_at, None);
+        assert_eq!(
+            order.created_at.unwrap().to_string(),
+            "2023-12-12T22:31:24.668464435Z"
+        );
+        assert!(order.legs.is_empty());
     }
-}
 
-fn position_intent(word: &str) -> Option<PositionIntent> {
-    match word {
-        "buy_to_open" => Some(PositionIntent::BuyToOpen),
-        "buy_to_close" => Some(PositionIntent::BuyToClose),
-        "sell_to_open" => Some(PositionIntent::SellToOpen),
-        "sell_to_close" => Some(PositionIntent::SellToClose),
-        _ => None,
+    #[test]
+    fn a_multi_leg_parent_has_no_symbol_and_its_legs_no_type() {
+        let order = read::<OrderJson>(include_bytes!("../fixtures/order_mleg.json")).unwrap();
+        assert_eq!(order.symbol, None);
+        assert_eq!(order.side, None);
+        assert_eq!(order.order_class, Some(OrderClass::MultiLeg));
+        assert_eq!(order.limit_price, Some("-0.6".parse().unwrap()));
+        assert_eq!(
+            order.submitted_at.unwrap().to_string(),
+            "2025-01-21T18:00:25.141Z"
+        );
+        assert_eq!(order.legs.len(), 2);
+        assert_eq!(order.legs[0].order_type, None);
+        assert_eq!(order.legs[0].asset_class, AssetClass::UsOption);
+        assert_eq!(order.legs[0].ratio_qty, Some(Decimal::ONE));
+    }
+
+    #[test]
+    fn what_is_unknown_is_passed_over_and_what_is_vital_is_not() {
+        let id = r#""id":"7b08df51-c1ac-453c-99f9-323a5f075f0d""#;
+        let odd = format!(
+            r#"{{{id},"status":"halted_by_moon","type":"peg","side":"sideways","asset_class":"ipo","symbol":17,
+               "extended_hours":"yes","expires_at":{{}},"replaced_by":"not a uuid","filled_at":"yesterday"}}"#
+        );
+        let order = read::<OrderJson>(odd.as_bytes()).unwrap();
+        assert_eq!(order.status, OrderStatus::Other("halted_by_moon".to_owned()));
+        assert_eq!((order.order_type, order.side), (None, None));
+        assert_eq!(order.asset_class, AssetClass::Other);
+        assert_eq!(order.filled_at, None);
+        assert!(!order.extended_hours);
+        for vital in [
+            format!("{{{id}}}"),
+            r#"{"status":"new"}"#.to_owned(),
+            r#"{"id":"17","status":"new"}"#.to_owned(),
+            format!(r#"{{{id},"status":"new","qty":"many"}}"#),
+            "null".to_owned(),
+            "[]".to_owned(),
+        ] {
+            assert!(read::<OrderJson>(vital.as_bytes()).is_err(), "{vital}");
+        }
+    }
+
+    #[test]
+    fn holdings_account_and_fills_are_read() {
+        let positions = read::<Vec<PositionJson>>(include_bytes!("../fixtures/positions.json")).unwrap();
+        assert_eq!(positions[0].qty, Decimal::from(-5));
+        assert_eq!(positions[0].unrealized_plpc.unwrap().to_string(), "-0.20");
+        assert_eq!(positions[1].symbol.as_str(), "BTC/USD", "a pair has one spelling");
+        assert_eq!(positions[1].qty.to_string(), "0.000000001");
+        assert_eq!(positions[1].lastday_price, None);
+        assert_eq!(read::<Vec<PositionJson>>(b"[]").unwrap(), []);
+        assert!(
+            read::<Vec<PositionJson>>(br#"[{"symbol":"AAPL"}]"#).is_err(),
+            "no quantity is not flat"
+        );
+
+        let account = read::<AccountJson>(include_bytes!("../fixtures/account.json")).unwrap();
+        assert_eq!(account.status, "ACTIVE");
+        assert_eq!(account.cash.unwrap().to_string(), "-23140.2");
+        assert!(account.shorting_enabled && !account.trading_blocked);
+
+        let fills = read::<Vec<FillJson>>(include_bytes!("../fixtures/activities_fill.json")).unwrap();
+        assert_eq!(fills[0].cum_qty, Decimal::TWO);
+        assert_eq!(fills[0].order_status, Some(OrderStatus::Filled));
+
+        let clock = br#"{"timestamp":"2026-11-20T09:00:00.1-05:00","is_open":false,
+            "next_open":"2026-11-20T09:30:00-05:00","next_close":""}"#;
+        let clock = read::<ClockJson>(clock).unwrap();
+        assert_eq!(clock.timestamp.to_string(), "2026-11-20T14:00:00.1Z");
+        assert_eq!(clock.next_close, None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_text_is_read_or_refused_without_panic(text in "-?[0-9]{0,40}\\.?[0-9]{0,40}([eE][+-]?[0-9]{0,12})?") {
+            let _ = number(&text);
+            let _ = number(&format!("{text:?}"));
+        }
     }
 }

@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use crate::domain::execution::{OrderClass, OrderType};
+use super::words;
 use crate::domain::order::{
-    AdvancedInstructions, Exits, Leg, PositionIntent, Pricing, Side, Size, StopLoss, Structure, TakeProfit,
-    TimeInForce, Trail,
+    AdvancedInstructions, Exits, Leg, Pricing, Size, StopLoss, Structure, TakeProfit, Trail,
 };
 use crate::domain::{ClientOrderId, NewOrder};
 
@@ -97,15 +96,15 @@ impl<'a> OrderBody<'a> {
             symbol: order.symbol().map(|symbol| symbol.as_str()),
             qty,
             notional,
-            side: order.side().map(side),
-            r#type: order_type(structure.order_type()),
-            time_in_force: time_in_force(order.time_in_force),
+            side: order.side().map(words::side),
+            r#type: words::order_type(structure.order_type()),
+            time_in_force: words::time_in_force(order.time_in_force),
             limit_price: structure.limit_price().map(|price| price.to_string()),
             stop_price: structure.stop_price().map(|price| price.to_string()),
             trail_price,
             trail_percent,
             extended_hours: order.extended_hours.then_some(true),
-            order_class: order_class(structure.order_class()),
+            order_class: words::order_class(structure.order_class()),
             take_profit: take_profit.map(|exit| TakeProfitBody {
                 limit_price: exit.limit.to_string(),
             }),
@@ -117,7 +116,7 @@ impl<'a> OrderBody<'a> {
                 Structure::Single { .. } => None,
                 Structure::MultiLeg { legs, .. } => Some(legs.iter().map(LegBody::new).collect()),
             },
-            position_intent: order.position_intent.map(position_intent),
+            position_intent: order.position_intent.map(words::position_intent),
             advanced_instructions: order.advanced.as_ref().map(AdvancedBody::new),
         }
     }
@@ -128,8 +127,8 @@ impl<'a> LegBody<'a> {
         Self {
             symbol: leg.symbol.as_str(),
             ratio_qty: leg.ratio.to_string(),
-            side: side(leg.side),
-            position_intent: leg.position_intent.map(position_intent),
+            side: words::side(leg.side),
+            position_intent: leg.position_intent.map(words::position_intent),
         }
     }
 }
@@ -174,52 +173,197 @@ fn trail(structure: &Structure) -> (Option<String>, Option<String>) {
     }
 }
 
-fn side(side: Side) -> &'static str {
-    match side {
-        Side::Buy => "buy",
-        Side::Sell => "sell",
-    }
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
 
-fn order_type(order_type: OrderType) -> &'static str {
-    match order_type {
-        OrderType::Market => "market",
-        OrderType::Limit => "limit",
-        OrderType::Stop => "stop",
-        OrderType::StopLimit => "stop_limit",
-        OrderType::TrailingStop => "trailing_stop",
-    }
-}
+    use super::*;
+    use crate::domain::money::NetPrice;
+    use crate::domain::order::{PositionIntent, Side, TimeInForce};
+    use crate::domain::{Notional, Percent, Price, Quantity, Symbol};
 
-/// `None` for a simple order: the venue's default, and the one form every asset class takes.
-fn order_class(order_class: OrderClass) -> Option<&'static str> {
-    match order_class {
-        OrderClass::Simple => None,
-        OrderClass::Bracket => Some("bracket"),
-        OrderClass::OneCancelsOther => Some("oco"),
-        OrderClass::OneTriggersOther => Some("oto"),
-        OrderClass::MultiLeg => Some("mleg"),
+    fn body(order: &NewOrder) -> Value {
+        let id = ClientOrderId::parse("momentum.1").unwrap();
+        serde_json::to_value(OrderBody::new(&id, order)).unwrap()
     }
-}
 
-fn time_in_force(time_in_force: TimeInForce) -> &'static str {
-    match time_in_force {
-        TimeInForce::Day => "day",
-        TimeInForce::Gtc => "gtc",
-        TimeInForce::Opg => "opg",
-        TimeInForce::Ioc => "ioc",
-        TimeInForce::Fok => "fok",
-        TimeInForce::Gtx => "gtx",
-        TimeInForce::Gtd => "gtd",
-        TimeInForce::Cls => "cls",
+    fn single(symbol: &str, pricing: Pricing, exits: Exits) -> NewOrder {
+        NewOrder {
+            structure: Structure::Single {
+                symbol: Symbol::parse(symbol).unwrap(),
+                side: Side::Buy,
+                pricing,
+                exits,
+            },
+            size: Size::Quantity(Quantity::parse("2.50").unwrap()),
+            time_in_force: TimeInForce::Gtc,
+            extended_hours: false,
+            position_intent: None,
+            advanced: None,
+            valid_until: Some("2026-11-20T12:00:00Z".parse().unwrap()),
+        }
     }
-}
 
-fn position_intent(intent: PositionIntent) -> &'static str {
-    match intent {
-        PositionIntent::BuyToOpen => "buy_to_open",
-        PositionIntent::BuyToClose => "buy_to_close",
-        PositionIntent::SellToOpen => "sell_to_open",
-        PositionIntent::SellToClose => "sell_to_close",
+    fn price(text: &str) -> Price {
+        Price::parse(text).unwrap()
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_sent() {
+        assert_eq!(
+            body(&single("BTC/USD", Pricing::Market, Exits::None)),
+            json!({
+                "client_order_id": "momentum.1",
+                "symbol": "BTC/USD",
+                "qty": "2.50",
+                "side": "buy",
+                "type": "market",
+                "time_in_force": "gtc",
+            })
+        );
+    }
+
+    #[test]
+    fn every_pricing_sends_its_own_prices() {
+        let percent = Percent::parse("1.5").unwrap();
+        for (pricing, expected) in [
+            (
+                Pricing::Limit {
+                    limit: price("150.00"),
+                },
+                json!({"type": "limit", "limit_price": "150.00"}),
+            ),
+            (
+                Pricing::Stop { stop: price("140") },
+                json!({"type": "stop", "stop_price": "140"}),
+            ),
+            (
+                Pricing::StopLimit {
+                    stop: price("140"),
+                    limit: price("139.5"),
+                },
+                json!({"type": "stop_limit", "stop_price": "140", "limit_price": "139.5"}),
+            ),
+            (
+                Pricing::TrailingStop(Trail::Amount(price("0.50"))),
+                json!({"type": "trailing_stop", "trail_price": "0.50"}),
+            ),
+            (
+                Pricing::TrailingStop(Trail::Percent(percent)),
+                json!({"type": "trailing_stop", "trail_percent": "1.5"}),
+            ),
+        ] {
+            let mut sent = body(&single("AAPL", pricing, Exits::None));
+            let sent = sent.as_object_mut().unwrap();
+            for common in ["client_order_id", "symbol", "qty", "side", "time_in_force"] {
+                sent.remove(common);
+            }
+            assert_eq!(Value::Object(sent.clone()), expected);
+        }
+    }
+
+    #[test]
+    fn exits_extras_and_notionals_are_sent() {
+        let profit = TakeProfit { limit: price("160") };
+        let loss = StopLoss {
+            stop: price("140"),
+            limit: Some(price("139")),
+        };
+        let order = NewOrder {
+            size: Size::Notional(Notional::parse("100.00").unwrap()),
+            time_in_force: TimeInForce::Day,
+            extended_hours: true,
+            position_intent: Some(PositionIntent::BuyToOpen),
+            advanced: Some(AdvancedInstructions {
+                algorithm: "TWAP".to_owned(),
+                destination: Some("NYSE".to_owned()),
+                display_quantity: Some(Quantity::parse("100").unwrap()),
+                start: Some("2026-11-20T15:00:00Z".parse().unwrap()),
+                end: None,
+                max_percentage: Some(Percent::parse("0.125").unwrap()),
+            }),
+            ..single(
+                "AAPL",
+                Pricing::Limit { limit: price("150") },
+                Exits::Bracket(profit, loss),
+            )
+        };
+        assert_eq!(
+            body(&order),
+            json!({
+                "client_order_id": "momentum.1",
+                "symbol": "AAPL",
+                "notional": "100.00",
+                "side": "buy",
+                "type": "limit",
+                "time_in_force": "day",
+                "limit_price": "150",
+                "extended_hours": true,
+                "order_class": "bracket",
+                "take_profit": {"limit_price": "160"},
+                "stop_loss": {"stop_price": "140", "limit_price": "139"},
+                "position_intent": "buy_to_open",
+                "advanced_instructions": {
+                    "algorithm": "TWAP",
+                    "destination": "NYSE",
+                    "display_qty": "100",
+                    "start_time": "2026-11-20T15:00:00Z",
+                    "max_percentage": "0.125",
+                },
+            })
+        );
+        for (exits, class) in [
+            (Exits::OneCancelsOther(profit, loss), "oco"),
+            (Exits::TriggersTakeProfit(profit), "oto"),
+            (Exits::TriggersStopLoss(loss), "oto"),
+        ] {
+            let sent = body(&single("AAPL", Pricing::Market, exits));
+            assert_eq!(sent["order_class"], class);
+        }
+    }
+
+    #[test]
+    fn a_credit_spread_is_sent_with_its_sign_and_legs() {
+        let leg = |symbol: &str, side, intent| Leg {
+            symbol: Symbol::parse(symbol).unwrap(),
+            ratio: Quantity::parse("1").unwrap(),
+            side,
+            position_intent: Some(intent),
+        };
+        let order = NewOrder {
+            structure: Structure::MultiLeg {
+                legs: vec![
+                    leg("AAPL250620C00100000", Side::Sell, PositionIntent::SellToOpen),
+                    leg("AAPL250620C00110000", Side::Buy, PositionIntent::BuyToOpen),
+                ],
+                limit: Some(NetPrice::parse("-0.60").unwrap()),
+            },
+            ..single("AAPL", Pricing::Market, Exits::None)
+        };
+        assert_eq!(
+            body(&order),
+            json!({
+                "client_order_id": "momentum.1",
+                "qty": "2.50",
+                "type": "limit",
+                "time_in_force": "gtc",
+                "limit_price": "-0.60",
+                "order_class": "mleg",
+                "legs": [
+                    {
+                        "symbol": "AAPL250620C00100000",
+                        "ratio_qty": "1",
+                        "side": "sell",
+                        "position_intent": "sell_to_open",
+                    },
+                    {
+                        "symbol": "AAPL250620C00110000",
+                        "ratio_qty": "1",
+                        "side": "buy",
+                        "position_intent": "buy_to_open",
+                    },
+                ],
+            })
+        );
     }
 }

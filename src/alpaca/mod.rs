@@ -11,7 +11,7 @@
 //! Invariants:
 //!
 //! - An answer is *definite* only with proof: a refusal in the venue's own JSON, or a connection that never opened.
-//!   Everything else is unknown, because the order may be working (see [`rest::classify`]).
+//!   Everything else is unknown, because the order may be working (see `rest::classify`).
 //! - No number passes through a float.
 //! - A secret leaves this room in a header or in the stream's first message, nowhere else.
 //!

@@ -4,7 +4,7 @@
 //! use. Hence lanes: whoever waits in a higher lane goes first, inside a lane whoever came first, and a share of the
 //! budget is kept for the requests that limit risk (cancels) or doubt (look-ups).
 //!
-//! [`Budget`] is the pure core, a token bucket. [`Pacer`] is the handle that waits. There is no task behind it: the
+//! `Budget` is the pure core, a token bucket. [`Pacer`] is the handle that waits. There is no task behind it: the
 //! first in line keeps the time, and wakes the next when it leaves, whether served or given up.
 
 use std::collections::VecDeque;
@@ -307,7 +307,7 @@ mod tests {
 
     use super::*;
 
-    const HIGH: RateSignal = RateSignal {
+    const MUCH_LEFT: RateSignal = RateSignal {
         limit: Some(200),
         remaining: Some(150),
         renews_in: Some(Duration::from_secs(30)),
@@ -356,12 +356,12 @@ mod tests {
     async fn the_venue_corrects_the_budget_downwards_only() {
         let now = Instant::now();
         let mut budget = Budget::new(100, now);
-        budget.observe(HIGH, now);
+        budget.observe(MUCH_LEFT, now);
         assert_eq!(budget.remaining(now), 100, "the configuration is the ceiling");
         let lower = RateSignal {
             limit: Some(60),
             remaining: Some(7),
-            ..HIGH
+            ..MUCH_LEFT
         };
         budget.observe(lower, now);
         assert_eq!(budget.remaining(now), 7);
@@ -408,7 +408,7 @@ mod tests {
         budget.observe(
             RateSignal {
                 remaining: Some(0),
-                ..HIGH
+                ..MUCH_LEFT
             },
             now,
         );
@@ -429,7 +429,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn higher_lanes_go_first_and_equals_in_turn() {
         let pacer = exhausted().await;
-        // Above the reserve, so that only the order in line decides.
         let order = Mutex::new(Vec::new());
         let wait = async |lane, name| {
             let permit = pacer.acquire(lane).await;

@@ -320,3 +320,239 @@ fn failed(cause: &str) -> ConnectError {
 fn end(cause: &str) -> StreamEnd {
     StreamEnd { cause: clean(cause) }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_async;
+
+    use super::*;
+
+    const FILL: &str = include_str!("../fixtures/ws_trade_update_fill.json");
+    const AUTHORIZED: &str =
+        r#"{"stream":"authorization","data":{"status":"authorized","action":"authenticate"}}"#;
+    const LISTENING: &str = r#"{"stream":"listening","data":{"streams":["trade_updates"]}}"#;
+
+    type Peer = WebSocketStream<TcpStream>;
+
+    async fn venue() -> (TcpListener, StreamEndpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/", listener.local_addr().unwrap());
+        let credential = Credential::key_pair("PK".into(), "s3cr3t".into()).unwrap();
+        (listener, StreamEndpoint::beside(&base_url, credential))
+    }
+
+    async fn accept(listener: &TcpListener) -> Peer {
+        let (socket, _) = listener.accept().await.unwrap();
+        accept_async(socket).await.unwrap()
+    }
+
+    async fn say(peer: &mut Peer, text: &str) {
+        peer.send(Message::binary(text.as_bytes().to_vec()))
+            .await
+            .unwrap();
+    }
+
+    async fn expect(peer: &mut Peer, word: &str) {
+        let message = peer.next().await.unwrap().unwrap();
+        let text = message.to_text().unwrap();
+        assert!(text.contains(word), "{text}");
+    }
+
+    /// The venue's side of a handshake.
+    async fn welcome(listener: &TcpListener) -> Peer {
+        let mut peer = accept(listener).await;
+        expect(&mut peer, "s3cr3t").await;
+        say(&mut peer, AUTHORIZED).await;
+        expect(&mut peer, "trade_updates").await;
+        say(&mut peer, LISTENING).await;
+        peer
+    }
+
+    async fn connected() -> (Connection, Peer) {
+        let (listener, endpoint) = venue().await;
+        let clock = Clock::system();
+        let (connection, peer) = tokio::join!(connect(&endpoint, &clock), welcome(&listener));
+        (connection.unwrap(), peer)
+    }
+
+    /// What comes of a connection when the venue says this after the credential.
+    async fn refused(frames: &[&str]) -> ConnectError {
+        let (listener, endpoint) = venue().await;
+        let clock = Clock::system();
+        let peer = async {
+            let mut peer = accept(&listener).await;
+            expect(&mut peer, "s3cr3t").await;
+            for frame in frames {
+                say(&mut peer, frame).await;
+            }
+            peer
+        };
+        let (connection, _peer) = tokio::join!(connect(&endpoint, &clock), peer);
+        connection.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_stream_delivers_what_came_early_first_and_loses_nothing() {
+        let (listener, endpoint) = venue().await;
+        let clock = Clock::system();
+        let venue = async {
+            let mut peer = accept(&listener).await;
+            expect(&mut peer, "s3cr3t").await;
+            say(&mut peer, AUTHORIZED).await;
+            say(&mut peer, &FILL.replace(r#""fill""#, r#""early""#)).await;
+            expect(&mut peer, "listen").await;
+            say(&mut peer, LISTENING).await;
+            say(&mut peer, "\u{1}").await;
+            say(&mut peer, r#"{"stream":"trade_updates","data":null}"#).await;
+            peer.send(Message::text(FILL)).await.unwrap();
+            peer
+        };
+        let (connection, _peer) = tokio::join!(connect(&endpoint, &clock), venue);
+        let mut connection = connection.unwrap();
+        let Heard::Report(early) = connection.next().await.unwrap() else {
+            panic!("the early event comes first");
+        };
+        assert_eq!(early.event, "early");
+        assert!(matches!(
+            connection.next().await.unwrap(),
+            Heard::Unreadable { .. }
+        ));
+        let Heard::Report(fill) = connection.next().await.unwrap() else {
+            panic!("text frames are read like binary ones");
+        };
+        assert_eq!(fill.event, "fill");
+    }
+
+    #[tokio::test]
+    async fn a_refused_credential_is_told_from_a_failure() {
+        let unauthorized =
+            r#"{"stream":"authorization","data":{"status":"unauthorized","action":"authenticate"}}"#;
+        assert!(matches!(
+            refused(&[unauthorized]).await,
+            ConnectError::Unauthorized { .. }
+        ));
+        let elsewhere = r#"{"stream":"listening","data":{"streams":[]}}"#;
+        for frames in [
+            vec![AUTHORIZED, elsewhere],
+            vec![r#"{"action":"error","data":{"error_message":"internal server error"}}"#],
+        ] {
+            assert!(
+                matches!(refused(&frames).await, ConnectError::Failed { .. }),
+                "{frames:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_slot_is_told_from_a_failure() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        for (status, expected) in [
+            (429, ConnectError::SlotTaken { status: 429 }),
+            (406, ConnectError::SlotTaken { status: 406 }),
+            (
+                401,
+                ConnectError::Unauthorized {
+                    message: "HTTP 401 at the upgrade".to_owned(),
+                },
+            ),
+            (302, failed("HTTP 302 at the upgrade")),
+            (503, failed("HTTP 503 at the upgrade")),
+        ] {
+            let (listener, endpoint) = venue().await;
+            let clock = Clock::system();
+            let venue = async {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let _ = socket.read(&mut [0; 4096]).await.unwrap();
+                let head =
+                    format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\nlocation: http://x/\r\n\r\n");
+                socket.write_all(head.as_bytes()).await.unwrap();
+                socket
+            };
+            let (connection, _socket) = tokio::join!(connect(&endpoint, &clock), venue);
+            assert_eq!(connection.unwrap_err(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_end_of_the_stream_is_a_fault() {
+        let (mut connection, mut peer) = connected().await;
+        peer.close(None).await.unwrap();
+        assert!(connection.next().await.is_err(), "a clean close");
+
+        let (mut connection, peer) = connected().await;
+        drop(peer);
+        assert!(connection.next().await.is_err(), "a cut");
+
+        let (mut connection, mut peer) = connected().await;
+        say(&mut peer, r#"{"stream":"listening","data":{"streams":[]}}"#).await;
+        assert!(connection.next().await.is_err(), "unsubscribed");
+
+        let (mut connection, mut peer) = connected().await;
+        let send = peer.send(Message::binary(vec![b' '; MESSAGE_MAX + 1]));
+        let (heard, _) = tokio::join!(connection.next(), send);
+        assert!(heard.is_err(), "a message over the cap");
+    }
+
+    #[tokio::test]
+    async fn a_mute_socket_ends_and_a_living_one_does_not() {
+        let quick = || Liveness::new(Duration::from_millis(20), Duration::from_millis(100));
+        let (mut mute, _peer) = connected().await;
+        mute.liveness = quick();
+        let heard = timeout(Duration::from_secs(5), mute.next()).await.unwrap();
+        assert_eq!(heard.unwrap_err(), end("no sign of life from the venue"));
+
+        let (mut living, mut peer) = connected().await;
+        living.liveness = quick();
+        let pongs = async {
+            // Reading is what makes the peer answer pings.
+            let mut pings = 0;
+            while pings < 15 {
+                let message = peer.next().await.unwrap().unwrap();
+                pings += u32::from(matches!(message, Message::Ping(_)));
+                peer.flush().await.unwrap();
+            }
+            peer.send(Message::text(FILL)).await.unwrap();
+        };
+        let (heard, ()) = tokio::join!(living.next(), pongs);
+        assert!(heard.is_ok(), "{heard:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_without_pongs_do_not_keep_a_stream_alive() {
+        let mut liveness = Liveness::new(PING_EVERY, QUIET_MAX);
+        let start = Instant::now();
+        tokio::time::advance(PING_EVERY).await;
+        liveness.pinged();
+        for _ in 0..3 {
+            tokio::time::advance(Duration::from_secs(5)).await;
+            liveness.heard(false);
+        }
+        assert_eq!(liveness.dead_at(), start + PING_EVERY + QUIET_MAX);
+        liveness.heard(true);
+        assert_eq!(liveness.dead_at(), Instant::now() + QUIET_MAX);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_the_next_event_may_be_given_up() {
+        let (mut connection, mut peer) = connected().await;
+        let given_up = timeout(Duration::from_millis(20), connection.next()).await;
+        assert!(given_up.is_err());
+        say(&mut peer, FILL).await;
+        assert!(connection.next().await.is_ok());
+    }
+
+    #[test]
+    fn the_stream_is_beside_the_rest_api() {
+        let credential = || Credential::bearer("t".into()).unwrap();
+        for (base_url, url) in [
+            (
+                "https://paper-api.alpaca.markets",
+                "wss://paper-api.alpaca.markets/stream",
+            ),
+            ("http://127.0.0.1:8080/", "ws://127.0.0.1:8080/stream"),
+        ] {
+            assert_eq!(StreamEndpoint::beside(base_url, credential()).url, url);
+        }
+    }
+}

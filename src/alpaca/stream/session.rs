@@ -86,3 +86,74 @@ impl Session {
 pub(super) fn carries_updates(streams: &[String]) -> bool {
     streams.iter().any(|stream| stream == TRADE_UPDATES)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn authorization(authorized: bool) -> Frame {
+        Frame::Authorization {
+            authorized,
+            message: "said".to_owned(),
+        }
+    }
+
+    fn listening(streams: &[&str]) -> Frame {
+        Frame::Listening(streams.iter().map(|&stream| stream.to_owned()).collect())
+    }
+
+    fn begun() -> Session {
+        let (session, _) = Session::begin(&Credential::bearer("t0ken".into()).unwrap());
+        session
+    }
+
+    #[test]
+    fn both_credentials_authenticate() {
+        let pair = Credential::key_pair("PK".into(), "s3cr3t".into()).unwrap();
+        let bearer = Credential::bearer("t0ken".into()).unwrap();
+        for (credential, data) in [
+            (pair, json!({"key_id": "PK", "secret_key": "s3cr3t"})),
+            (bearer, json!({"oauth_token": "t0ken"})),
+        ] {
+            let (_, message) = Session::begin(&credential);
+            let message: Value = serde_json::from_str(&message).unwrap();
+            assert_eq!(message, json!({"action": "authenticate", "data": data}));
+        }
+    }
+
+    #[test]
+    fn the_handshake_ends_when_the_venue_listens_to_trade_updates() {
+        let mut session = begun();
+        let Step::Send(listen) = session.hear(authorization(true)) else {
+            panic!("authorized, so subscribe");
+        };
+        assert_eq!(
+            listen,
+            r#"{"action":"listen","data":{"streams":["trade_updates"]}}"#
+        );
+        assert_eq!(session.hear(Frame::Nothing), Step::Wait);
+        assert_eq!(session.hear(authorization(true)), Step::Wait);
+        let note = session.hear(Frame::Unreadable("x".to_owned()));
+        assert_eq!(note, Step::Note("x".to_owned()));
+        assert_eq!(
+            session.hear(listening(&["other", "trade_updates"])),
+            Step::Listening
+        );
+    }
+
+    #[test]
+    fn anything_but_a_welcome_ends_the_handshake() {
+        let unauthorized = Step::Unauthorized("said".to_owned());
+        assert_eq!(begun().hear(authorization(false)), unauthorized);
+        assert_eq!(Session::Subscribing.hear(authorization(false)), unauthorized);
+        for (mut session, frame) in [
+            (begun(), listening(&["trade_updates"])),
+            (Session::Subscribing, listening(&[])),
+            (begun(), Frame::ServerError("internal server error".to_owned())),
+        ] {
+            assert!(matches!(session.hear(frame), Step::Failed(_)));
+        }
+    }
+}

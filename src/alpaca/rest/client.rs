@@ -388,7 +388,7 @@ mod tests {
     use std::sync::mpsc::Receiver;
 
     use super::*;
-    use crate::alpaca::rest::test_server::{Reply, head, serve};
+    use crate::alpaca::rest::test_server::{Reply, head, serve, whole_kept};
     use crate::domain::order::{Exits, Pricing, Side, Size, Structure, TimeInForce};
     use crate::domain::{Price, Quantity, Symbol};
 
@@ -491,6 +491,22 @@ mod tests {
             assert!(matches!(heard, SubmitAnswer::Unknown { .. }), "{name}: {heard:?}");
             assert!(requests.recv().unwrap().starts_with("POST"), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_order_lost_on_a_reused_connection_is_not_posted_again() {
+        let whole = Reply::whole(200, "", ORDER);
+        let (address, requests) = serve(vec![Reply::KeepThenClose(whole_kept(ORDER)), whole]);
+        let client = client(&address);
+        let first = client.find_by_client_order_id("momentum.1").await;
+        assert!(matches!(first, LookUpAnswer::Found(_)), "{first:?}");
+        let heard = submit(&client).await;
+        assert!(matches!(heard, SubmitAnswer::Unknown { .. }), "{heard:?}");
+        let both = requests.recv().unwrap();
+        assert!(
+            both.contains("\r\n\r\nPOST /v2/orders "),
+            "one connection: {both}"
+        );
     }
 
     #[tokio::test]

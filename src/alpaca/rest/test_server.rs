@@ -10,6 +10,8 @@ pub(super) enum Reply {
     Close(String),
     /// Writes these bytes and says nothing more.
     Stall(String),
+    /// Writes these bytes, reads a second request on the same connection and closes without a word.
+    KeepThenClose(String),
 }
 
 impl Reply {
@@ -24,6 +26,11 @@ pub(super) fn head(status: u16, headers: &str, length: usize) -> String {
     format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n")
 }
 
+/// A whole answer after which the connection stays open.
+pub(super) fn whole_kept(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
 /// Serves the replies in order. Gives the address, and every request as text.
 pub(super) fn serve(replies: Vec<Reply>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -33,15 +40,14 @@ pub(super) fn serve(replies: Vec<Reply>) -> (String, Receiver<String>) {
         let mut held = Vec::new();
         for reply in replies {
             let (mut socket, _) = listener.accept().unwrap();
-            let request = read_request(&mut socket);
-            let (bytes, hold) = match reply {
-                Reply::Close(bytes) => (bytes, false),
-                Reply::Stall(bytes) => (bytes, true),
-            };
+            let mut request = read_request(&mut socket);
+            let (Reply::Close(bytes) | Reply::Stall(bytes) | Reply::KeepThenClose(bytes)) = &reply;
             // The client may have hung up by now; that is what some tests are about.
             let _ = socket.write_all(bytes.as_bytes());
-            if hold {
-                held.push(socket);
+            match reply {
+                Reply::Close(_) => {}
+                Reply::Stall(_) => held.push(socket),
+                Reply::KeepThenClose(_) => request += &read_request(&mut socket),
             }
             if sender.send(request).is_err() {
                 return;

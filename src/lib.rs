@@ -11,5 +11,6 @@ pub mod config;
 pub mod domain;
 pub mod gateway;
 pub mod orders;
+pub mod sim;
 pub mod telemetry;
 pub mod wire;

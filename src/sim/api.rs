@@ -1,0 +1,293 @@
+//! One request in, one answer out: the venue's REST interface without its sockets.
+
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan};
+use uuid::Uuid;
+
+use super::core::{
+    Exchange, FillFilter, ListFilter, OrderView, Refusal, Side, StatusFilter, day_begins_at, new_york_day,
+};
+use super::route::{Endpoint, Route};
+use super::{body, json};
+
+/// Rows of an order list unless asked otherwise, and at most.
+const LIST_LIMIT: (usize, usize) = (50, 500);
+/// Rows of an activity page, by default and at most.
+const PAGE_SIZE: usize = 100;
+/// Days a calendar covers at most, which keeps one answer small.
+const CALENDAR_DAYS_MAX: i64 = 3_700;
+
+/// Status and JSON text; a 204 has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    fn ok(value: &impl serde::Serialize) -> Self {
+        Self {
+            status: 200,
+            body: json::text(value),
+        }
+    }
+}
+
+impl From<&Refusal> for Answer {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            status: refusal.status,
+            body: json::refusal(refusal),
+        }
+    }
+}
+
+/// A request after its sockets, headers and routing were dealt with.
+pub(crate) struct Call<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) query: Query,
+    pub(crate) body: &'a [u8],
+}
+
+/// The parameters of a URL, in order.
+pub(crate) struct Query(pub(crate) Vec<(String, String)>);
+
+impl Query {
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// `true` in either spelling: some clients send Python's.
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("true" | "True"))
+    }
+
+    fn list(&self, name: &str) -> Option<Vec<String>> {
+        self.get(name)
+            .map(|value| value.split(',').map(|item| item.trim().to_owned()).collect())
+    }
+
+    fn count(&self, name: &str) -> Result<Option<usize>, Refusal> {
+        let invalid = || Refusal::invalid(format!("invalid {name}"));
+        self.get(name)
+            .map(|value| value.parse().map_err(|_| invalid()))
+            .transpose()
+    }
+
+    fn decimal(&self, name: &str) -> Result<Option<rust_decimal::Decimal>, Refusal> {
+        self.get(name)
+            .map(|value| body::decimal_text(name, value))
+            .transpose()
+    }
+
+    /// A moment, or the New York midnight that begins a day.
+    fn moment(&self, name: &str) -> Result<Option<Timestamp>, Refusal> {
+        // An unescaped `+00:00` arrives with a space.
+        let Some(value) = self.get(name).map(|value| value.replace(' ', "+")) else {
+            return Ok(None);
+        };
+        let day = || value.parse::<Date>().ok().map(day_begins_at);
+        let moment = value.parse().ok().or_else(day);
+        moment
+            .map(Some)
+            .ok_or_else(|| Refusal::invalid(format!("invalid {name}")))
+    }
+
+    fn day(&self, name: &str) -> Result<Option<Date>, Refusal> {
+        let invalid = || Refusal::invalid(format!("invalid {name}"));
+        // RFC 3339 is accepted too; its first ten characters are the day.
+        let day = |value: &str| value.get(..10).unwrap_or(value).parse().map_err(|_| invalid());
+        self.get(name).map(day).transpose()
+    }
+
+    fn ascending(&self) -> Result<bool, Refusal> {
+        match self.get("direction") {
+            None | Some("desc") => Ok(false),
+            Some("asc") => Ok(true),
+            Some(_) => Err(Refusal::invalid("invalid direction")),
+        }
+    }
+}
+
+/// Answers one request.
+pub(crate) fn answer(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Answer {
+    match respond(exchange, now, call) {
+        Ok(answer) => answer,
+        Err(refusal) => Answer::from(&refusal),
+    }
+}
+
+fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<Answer, Refusal> {
+    let argument = call.route.argument.as_str();
+    match call.route.endpoint {
+        Endpoint::SubmitOrder => {
+            let id = exchange.submit(now, body::order(call.body)?)?;
+            order_answer(exchange, id)
+        }
+        Endpoint::ReplaceOrder => {
+            let id = order_id(argument)?;
+            let request = body::replace(call.body)?;
+            let successor = exchange.replace(now, id, request)?;
+            order_answer(exchange, successor)
+        }
+        Endpoint::CancelOrder => {
+            exchange.cancel(now, order_id(argument)?)?;
+            Ok(Answer {
+                status: 204,
+                body: String::new(),
+            })
+        }
+        Endpoint::CancelAllOrders => {
+            let answers = exchange.cancel_all(now);
+            let rows: Vec<_> = answers
+                .iter()
+                .map(|(id, answer)| json::canceled(*id, answer))
+                .collect();
+            Ok(Answer {
+                status: 207,
+                body: json::text(&rows),
+            })
+        }
+        Endpoint::ListOrders => list_orders(exchange, &call.query),
+        Endpoint::GetOrder => order_answer(exchange, order_id(argument)?),
+        Endpoint::GetOrderByClientOrderId => {
+            let wanted = call.query.get("client_order_id");
+            let wanted = wanted.ok_or_else(|| Refusal::invalid("client_order_id is required"))?;
+            let id = exchange.by_client_order_id(wanted).map(|order| order.id);
+            order_answer(exchange, id.ok_or_else(|| Refusal::not_found("order not found"))?)
+        }
+        Endpoint::ListPositions => {
+            let rows: Vec<_> = exchange.positions().iter().map(json::position).collect();
+            Ok(Answer::ok(&rows))
+        }
+        Endpoint::GetPosition => Ok(Answer::ok(&json::position(&exchange.position(argument)?))),
+        Endpoint::ClosePosition => {
+            let (qty, percentage) = (call.query.decimal("qty")?, call.query.decimal("percentage")?);
+            let id = exchange.close_position(now, argument, qty, percentage)?;
+            order_answer(exchange, id)
+        }
+        Endpoint::CloseAllPositions => Ok(close_all(exchange, now, call.query.flag("cancel_orders"))),
+        Endpoint::GetAccount => Ok(Answer::ok(&json::account(&exchange.account(), now))),
+        Endpoint::ListActivities => {
+            let kinds = call.query.list("activity_types");
+            list_fills(
+                exchange,
+                &call.query,
+                kinds.is_none_or(|kinds| kinds.iter().any(|kind| kind == "FILL")),
+            )
+        }
+        Endpoint::ListActivitiesOfType => list_fills(exchange, &call.query, argument == "FILL"),
+        Endpoint::GetClock => Ok(Answer::ok(&json::clock(exchange.clock(now), now))),
+        Endpoint::GetCalendar => calendar(exchange, now, &call.query),
+        Endpoint::ListAssets => {
+            let class = call.query.get("asset_class");
+            let wanted = |name: &str| class.is_none_or(|class| class == name);
+            let active = call.query.get("status").is_none_or(|status| status == "active");
+            let assets = exchange.listed_assets().iter();
+            let rows: Vec<_> = assets
+                .filter(|asset| active && wanted(asset.class.as_str()))
+                .map(json::asset)
+                .collect();
+            Ok(Answer::ok(&rows))
+        }
+        Endpoint::GetAsset => {
+            let asset = exchange.find_asset(argument);
+            let asset = asset.ok_or_else(|| Refusal::not_found(format!("asset not found for {argument}")))?;
+            Ok(Answer::ok(&json::asset(&asset)))
+        }
+        Endpoint::Stream => Err(Refusal::endpoint_not_found()),
+    }
+}
+
+fn order_id(text: &str) -> Result<Uuid, Refusal> {
+    Uuid::parse_str(text).map_err(|_| Refusal::invalid("order_id is missing"))
+}
+
+fn order_answer(exchange: &Exchange, id: Uuid) -> Result<Answer, Refusal> {
+    let view = exchange.view(id).ok_or_else(|| Refusal::order_not_found(id))?;
+    Ok(Answer::ok(&json::order(&view)))
+}
+
+fn list_orders(exchange: &Exchange, query: &Query) -> Result<Answer, Refusal> {
+    let (default, most) = LIST_LIMIT;
+    let status = match query.get("status") {
+        None | Some("open") => StatusFilter::Open,
+        Some("closed") => StatusFilter::Closed,
+        Some("all") => StatusFilter::All,
+        Some(_) => return Err(Refusal::invalid("invalid status")),
+    };
+    let side = match query.get("side") {
+        None => None,
+        Some(word) => Some(Side::parse(word).ok_or_else(|| Refusal::invalid("invalid side"))?),
+    };
+    let filter = ListFilter {
+        status,
+        limit: query.count("limit")?.unwrap_or(default).clamp(1, most),
+        after: query.moment("after")?,
+        until: query.moment("until")?,
+        ascending: query.ascending()?,
+        nested: query.flag("nested"),
+        symbols: query.list("symbols"),
+        side,
+        asset_classes: query.list("asset_class"),
+    };
+    let views: Vec<OrderView> = exchange.list(&filter);
+    let rows: Vec<_> = views.iter().map(json::order).collect();
+    Ok(Answer::ok(&rows))
+}
+
+fn list_fills(exchange: &Exchange, query: &Query, wanted: bool) -> Result<Answer, Refusal> {
+    let (mut after, mut until) = (query.moment("after")?, query.moment("until")?);
+    if let Some(day) = query.day("date")? {
+        // `after` is strict, so step back by the finest tick.
+        after = day_begins_at(day).checked_sub(1.nanosecond()).ok();
+        until = day.tomorrow().ok().map(day_begins_at);
+    }
+    let filter = FillFilter {
+        after,
+        until,
+        ascending: query.ascending()?,
+        page_size: query.count("page_size")?.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE),
+        page_token: query.get("page_token").map(str::to_owned),
+    };
+    let fills = if wanted {
+        exchange.history(&filter)
+    } else {
+        Vec::new()
+    };
+    let rows: Vec<_> = fills.into_iter().map(json::fill).collect();
+    Ok(Answer::ok(&rows))
+}
+
+fn close_all(exchange: &mut Exchange, now: Timestamp, cancel_orders: bool) -> Answer {
+    let answers = exchange.close_all(now, cancel_orders);
+    let rows: Vec<_> = answers
+        .iter()
+        .map(|(symbol, answer)| {
+            let answer = match answer {
+                Ok(id) => order_answer(exchange, *id).unwrap_or_else(|refusal| Answer::from(&refusal)),
+                Err(refusal) => Answer::from(refusal),
+            };
+            json::closed(&symbol.replace('/', ""), answer.status, &answer.body)
+        })
+        .collect();
+    Answer {
+        status: 207,
+        body: json::text(&rows),
+    }
+}
+
+fn calendar(exchange: &Exchange, now: Timestamp, query: &Query) -> Result<Answer, Refusal> {
+    let today = new_york_day(now);
+    let from = query.day("start")?.unwrap_or(today);
+    let last = from.checked_add(CALENDAR_DAYS_MAX.days()).unwrap_or(from);
+    let to = query
+        .day("end")?
+        .unwrap_or_else(|| from.checked_add(365.days()).unwrap_or(from))
+        .min(last);
+    let rows: Vec<_> = exchange.sessions(from, to).iter().map(json::session).collect();
+    Ok(Answer::ok(&rows))
+}

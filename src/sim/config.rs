@@ -1,0 +1,87 @@
+//! What a simulator is started with.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+
+use super::core::Market;
+
+/// Settings of one simulator.
+#[derive(Clone)]
+pub struct SimConfig {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// The key id a client must send.
+    pub key: String,
+    /// The secret a client must send.
+    pub secret: String,
+    /// Where prices and ids come from: the same seed and the same requests give the same run.
+    pub seed: u64,
+    /// Trading hours.
+    pub market: Market,
+    /// Requests per minute; the next one is answered 429.
+    pub rate_limit_per_minute: u32,
+    /// Dollars at the start.
+    pub cash: Decimal,
+    /// How often prices move and resting orders are matched.
+    pub tick: Duration,
+    /// Stream frames are binary, as on the paper venue; text when false.
+    pub binary_frames: bool,
+    /// From one report about an order to the next.
+    pub event_delay: Duration,
+    /// How often, in percent, a match fills only a part.
+    pub partial_fill_percent: u8,
+    /// How long a lost stream connection keeps its slot: until then a new one is refused with 429.
+    pub stream_slot_release: Duration,
+}
+
+impl Default for SimConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            key: "sim-key".to_owned(),
+            secret: "sim-secret".to_owned(),
+            seed: 1,
+            market: Market::Open,
+            rate_limit_per_minute: 200,
+            cash: Decimal::from(100_000),
+            tick: Duration::from_millis(100),
+            binary_frames: true,
+            event_delay: Duration::from_millis(10),
+            partial_fill_percent: 0,
+            stream_slot_release: Duration::ZERO,
+        }
+    }
+}
+
+impl fmt::Debug for SimConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimConfig")
+            .field("listen", &self.listen)
+            .field("seed", &self.seed)
+            .field("market", &self.market)
+            .field("rate_limit_per_minute", &self.rate_limit_per_minute)
+            .field("cash", &self.cash)
+            .field("tick", &self.tick)
+            .field("binary_frames", &self.binary_frames)
+            .field("event_delay", &self.event_delay)
+            .field("partial_fill_percent", &self.partial_fill_percent)
+            .field("stream_slot_release", &self.stream_slot_release)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// The address could not be bound.
+    #[error("could not listen on {address}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}

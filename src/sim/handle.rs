@@ -1,0 +1,217 @@
+//! The handle to a running simulator: its address, its script, its levers, and the truth.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::config::{SimConfig, SimError};
+use super::core::{Fill, Market, Order, PositionView, Refusal};
+use super::fault::Script;
+use super::route::Endpoint;
+use super::server::{Shared, accept, drive};
+
+/// A running simulator. Dropping it stops it without waiting.
+pub struct Sim {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+/// One request as it arrived, and how it was answered.
+#[derive(Clone, Debug)]
+pub struct RequestRecord {
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// What it asked for; none for a path or method nobody serves.
+    pub endpoint: Option<Endpoint>,
+    /// The body.
+    pub body: String,
+    /// The status it was answered with; none while it is not, which may be for ever.
+    pub status: Option<u16>,
+    /// When its head had arrived.
+    pub received_at: Instant,
+}
+
+/// The truth at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    orders: Vec<Order>,
+    requests: Vec<RequestRecord>,
+    fills: Vec<Fill>,
+    positions: Vec<PositionView>,
+    cash: Decimal,
+}
+
+impl Sim {
+    /// Binds and serves in tasks of its own, on the runtime it is called from.
+    pub async fn start(config: SimConfig) -> Result<Self, SimError> {
+        let bind_error = |source| SimError::Bind {
+            address: config.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.listen).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        let shared = Arc::new(Shared::new(config));
+        shared.tasks.spawn(accept(Arc::clone(&shared), listener));
+        shared.tasks.spawn(drive(Arc::clone(&shared)));
+        Ok(Self { shared, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://address`; the stream is the same with `ws` and `/stream`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Closes every connection and waits for every task.
+    pub async fn stop(self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// The faults to come.
+    pub fn script(&self) -> &Script {
+        &self.shared.script
+    }
+
+    /// A copy of everything that happened, all of one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let world = self.shared.world();
+        Snapshot {
+            orders: world.exchange.orders().cloned().collect(),
+            requests: world.log.records.iter().cloned().collect(),
+            fills: world.exchange.fills().to_vec(),
+            positions: world.exchange.positions(),
+            cash: world.exchange.cash(),
+        }
+    }
+
+    /// One order by its client id; cheap enough to wait on.
+    pub fn order(&self, client_order_id: &str) -> Option<Order> {
+        self.shared
+            .world()
+            .exchange
+            .by_client_order_id(client_order_id)
+            .cloned()
+    }
+
+    /// Requests received since the start, upgrades aside; cheap enough to wait on.
+    pub fn requests_received(&self) -> u64 {
+        self.shared.world().log.received
+    }
+
+    /// Pins a symbol's price and matches against it. A price that is not positive is ignored.
+    pub fn set_price(&self, symbol: &str, price: Decimal) {
+        self.shared
+            .act(|exchange, now| exchange.set_price(now, symbol, price));
+    }
+
+    /// Opens or closes the market.
+    pub fn set_market(&self, market: Market) {
+        self.shared.act(|exchange, now| exchange.set_market(now, market));
+    }
+
+    /// Fills a part of a live order, named by its order id or client id, at any price.
+    pub fn fill(&self, order: &str, qty: Decimal, price: Decimal) -> Result<(), Refusal> {
+        self.shared.act(|exchange, now| {
+            let by_client = exchange.by_client_order_id(order).map(|order| order.id);
+            let id = by_client.or_else(|| Uuid::parse_str(order).ok());
+            exchange.fill(
+                now,
+                id.ok_or_else(|| Refusal::not_found("order not found"))?,
+                qty,
+                price,
+            )
+        })
+    }
+
+    /// Cuts the stream connection without a close frame.
+    pub fn drop_streams(&self) {
+        self.shared.world().hub.drop_session();
+    }
+
+    /// Answers stream upgrades with 429 for this long.
+    pub fn refuse_streams_for(&self, duration: Duration) {
+        self.shared.world().hub.refuse_for(duration);
+    }
+
+    /// While muted, pings are answered and events are lost.
+    pub fn mute_streams(&self, muted: bool) {
+        self.shared.world().hub.mute(muted);
+    }
+
+    /// Sends this text as a frame, whether or not the client listens.
+    pub fn send_raw_frame(&self, text: impl Into<String>) {
+        self.shared.world().hub.send_raw(text.into());
+    }
+
+    /// Sends the last `count` events again, word for word, muted ones included.
+    pub fn repeat_events(&self, count: usize) {
+        self.shared.world().hub.repeat(count);
+    }
+
+    /// Is a stream client connected?
+    pub fn stream_is_connected(&self) -> bool {
+        self.shared.world().hub.is_connected()
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Snapshot {
+    /// Every order ever taken, oldest first.
+    pub fn orders(&self) -> &[Order] {
+        &self.orders
+    }
+
+    /// How many orders bear this client id.
+    pub fn orders_by_client_id(&self, client_order_id: &str) -> usize {
+        self.orders
+            .iter()
+            .filter(|order| order.client_order_id == client_order_id)
+            .count()
+    }
+
+    /// The requests, oldest first; upgrades are not among them.
+    pub fn requests(&self) -> &[RequestRecord] {
+        &self.requests
+    }
+
+    /// How many requests were made to one endpoint.
+    pub fn requests_to(&self, endpoint: Endpoint) -> usize {
+        self.requests
+            .iter()
+            .filter(|request| request.endpoint == Some(endpoint))
+            .count()
+    }
+
+    /// Every execution, oldest first.
+    pub fn fills(&self) -> &[Fill] {
+        &self.fills
+    }
+
+    /// Every position, by symbol.
+    pub fn positions(&self) -> &[PositionView] {
+        &self.positions
+    }
+
+    /// Dollars in the account.
+    pub fn cash(&self) -> Decimal {
+        self.cash
+    }
+}

@@ -1,0 +1,31 @@
+//! A scriptable Alpaca that speaks real HTTP and websocket on loopback, so that the daemon under test is the
+//! daemon that trades.
+//!
+//! Three layers, each ignorant of the one above: [`core`] decides what the venue does and is pure; `api`,
+//! `body`, `json` and `route` translate between the venue's wire and the core; `server` and `stream` own the
+//! sockets. A scripted fault ([`Reply`]) is a value that says how one answer goes wrong, and whether the venue
+//! acted before it did: *taken, then the connection died* is the one this room exists for.
+//!
+//! [`Sim`] is the handle to a running server, and tells the truth about what arrived and what was done,
+//! independent of what any client was told.
+//!
+//! Deliberately absent: TLS, market data, event streams over SSE, more than one account.
+
+mod api;
+mod body;
+mod config;
+pub mod core;
+mod fault;
+mod handle;
+mod json;
+mod route;
+mod server;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use self::config::{SimConfig, SimError};
+pub use self::core::Market;
+pub use self::fault::{Matcher, Reply, Script};
+pub use self::handle::{RequestRecord, Sim, Snapshot};
+pub use self::route::Endpoint;

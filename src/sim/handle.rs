@@ -136,6 +136,11 @@ impl Sim {
         })
     }
 
+    /// The next `count` orders are accepted, then rejected by the market.
+    pub fn reject_next_orders(&self, count: usize) {
+        self.shared.act(|exchange, _| exchange.reject_next(count));
+    }
+
     /// Cuts the stream connection without a close frame.
     pub fn drop_streams(&self) {
         self.shared.world().hub.drop_session();

@@ -60,6 +60,7 @@ struct Listing {
     symbol: &'static str,
     name: &'static str,
     exchange: &'static str,
+    /// Dollars and cents, without the point.
     cents: i64,
 }
 
@@ -73,23 +74,23 @@ const fn listing(symbol: &'static str, name: &'static str, exchange: &'static st
 }
 
 const EQUITIES: [Listing; 11] = [
-    listing("AAPL", "Apple Inc. Common Stock", "NASDAQ", 230_00),
-    listing("AMZN", "Amazon.com, Inc. Common Stock", "NASDAQ", 215_00),
-    listing("BRK.B", "Berkshire Hathaway Inc. Class B", "NYSE", 470_00),
-    listing("F", "Ford Motor Company", "NYSE", 11_50),
-    listing("GOOG", "Alphabet Inc. Class C", "NASDAQ", 190_00),
-    listing("META", "Meta Platforms, Inc. Class A", "NASDAQ", 620_00),
-    listing("MSFT", "Microsoft Corporation Common Stock", "NASDAQ", 450_00),
-    listing("NVDA", "NVIDIA Corporation Common Stock", "NASDAQ", 140_00),
-    listing("QQQ", "Invesco QQQ Trust, Series 1", "NASDAQ", 520_00),
-    listing("SPY", "SPDR S&P 500 ETF Trust", "ARCA", 600_00),
-    listing("TSLA", "Tesla, Inc. Common Stock", "NASDAQ", 330_00),
+    listing("AAPL", "Apple Inc. Common Stock", "NASDAQ", 23_000),
+    listing("AMZN", "Amazon.com, Inc. Common Stock", "NASDAQ", 21_500),
+    listing("BRK.B", "Berkshire Hathaway Inc. Class B", "NYSE", 47_000),
+    listing("F", "Ford Motor Company", "NYSE", 1_150),
+    listing("GOOG", "Alphabet Inc. Class C", "NASDAQ", 19_000),
+    listing("META", "Meta Platforms, Inc. Class A", "NASDAQ", 62_000),
+    listing("MSFT", "Microsoft Corporation Common Stock", "NASDAQ", 45_000),
+    listing("NVDA", "NVIDIA Corporation Common Stock", "NASDAQ", 14_000),
+    listing("QQQ", "Invesco QQQ Trust, Series 1", "NASDAQ", 52_000),
+    listing("SPY", "SPDR S&P 500 ETF Trust", "ARCA", 60_000),
+    listing("TSLA", "Tesla, Inc. Common Stock", "NASDAQ", 33_000),
 ];
 
 const COINS: [Listing; 3] = [
-    listing("BTC/USD", "Bitcoin / US Dollar", "CRYPTO", 95_000_00),
-    listing("ETH/USD", "Ethereum / US Dollar", "CRYPTO", 3_300_00),
-    listing("SOL/USD", "Solana / US Dollar", "CRYPTO", 190_00),
+    listing("BTC/USD", "Bitcoin / US Dollar", "CRYPTO", 9_500_000),
+    listing("ETH/USD", "Ethereum / US Dollar", "CRYPTO", 330_000),
+    listing("SOL/USD", "Solana / US Dollar", "CRYPTO", 19_000),
 ];
 
 /// Finds assets by symbol or id.

@@ -73,6 +73,8 @@ pub struct Exchange {
     planned: u64,
     pub(crate) events: Vec<Event>,
     pub(crate) reported: u64,
+    /// Orders still to be rejected when they reach the market.
+    pub(crate) rejections: usize,
 }
 
 impl Exchange {
@@ -94,6 +96,7 @@ impl Exchange {
             planned: 0,
             events: Vec::new(),
             reported: 0,
+            rejections: 0,
             config,
         }
     }
@@ -137,9 +140,6 @@ impl Exchange {
             .map(|leg| self.leg(&order, leg))
             .collect::<Vec<_>>();
         order.legs = children.iter().chain(&legs).map(|child| child.id).collect();
-        let expires_at = order
-            .expires_at
-            .filter(|_| order.time_in_force == TimeInForce::Day);
         let extended = order.extended_hours;
         self.enter(order);
         for child in children.into_iter().chain(legs) {
@@ -153,9 +153,6 @@ impl Exchange {
             if let Some(at) = self.config.market.routes_at(now, extended) {
                 self.plan_at(at, Step::Route, id);
             }
-        }
-        if let Some(at) = expires_at {
-            self.plan_at(at, Step::Expire, id);
         }
         Ok(id)
     }
@@ -222,6 +219,11 @@ impl Exchange {
         }
     }
 
+    /// The next `count` orders that reach the market are rejected there, after they were accepted here.
+    pub fn reject_next(&mut self, count: usize) {
+        self.rejections = count;
+    }
+
     /// The events since the last call, oldest first.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
@@ -252,9 +254,12 @@ impl Exchange {
         order.asset_class == Some(AssetClass::Crypto) || self.config.market.is_open(now, order.extended_hours)
     }
 
-    /// Gives an order its place in the order of submission.
+    /// Gives an order its place in the order of submission, and a day order its end.
     pub(crate) fn enter(&mut self, mut order: Order) {
         order.sequence = self.book.next_sequence();
+        if let (TimeInForce::Day, Some(at)) = (order.time_in_force, order.expires_at) {
+            self.plan_at(at, Step::Expire, order.id);
+        }
         self.book.insert(order);
     }
 

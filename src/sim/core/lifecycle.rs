@@ -53,7 +53,8 @@ impl Exchange {
     pub fn fill(&mut self, now: Timestamp, id: Uuid, qty: Decimal, price: Decimal) -> Result<(), Refusal> {
         let now = self.at(now);
         let order = self.book.get(id).ok_or_else(|| Refusal::order_not_found(id))?;
-        if order.status.is_terminal() || order.status == Status::Held || order.is_leg_of_mleg() {
+        let waits = order.status == Status::Held || (order.replaces.is_some() && !order.working);
+        if order.status.is_terminal() || waits || order.is_leg_of_mleg() {
             return Err(Refusal::unprocessable(format!(
                 "order is already in \"{}\" state",
                 order.status.as_str()
@@ -64,14 +65,17 @@ impl Exchange {
                 "qty must be > 0 and no more than what is open",
             ));
         }
-        self.route(now, id);
+        if order.status == Status::Accepted {
+            self.set_status(now, id, Status::PendingNew);
+            self.report(now, EventKind::PendingNew, id);
+        }
         self.acknowledge(now, id);
         self.execute(now, id, qty, price);
         Ok(())
     }
 
     pub(crate) fn route(&mut self, now: Timestamp, id: Uuid) {
-        let parked = |order: &&Order| order.status == Status::Accepted && !order.working;
+        let parked = |order: &&Order| order.status == Status::Accepted;
         if self
             .book
             .get(id)
@@ -92,6 +96,11 @@ impl Exchange {
         else {
             return;
         };
+        if self.rejections > 0 {
+            self.rejections -= 1;
+            self.end_group(now, id, Status::Rejected);
+            return;
+        }
         let children = if order.class == OrderClass::Oco {
             order.legs.clone()
         } else {
@@ -254,11 +263,13 @@ impl Exchange {
         self.book.update(id, now, |order| {
             order.filled_qty += qty;
             order.filled_value += qty * price;
-            order.status = if done {
-                Status::Filled
-            } else {
-                Status::PartiallyFilled
-            };
+            // A pending request outranks a partial fill, as in FIX: the request is still on its way.
+            let is_pending = matches!(order.status, Status::PendingCancel | Status::PendingReplace);
+            if done {
+                order.status = Status::Filled;
+            } else if !is_pending {
+                order.status = Status::PartiallyFilled;
+            }
             order.filled_at = done.then_some(now);
         });
     }
@@ -316,7 +327,7 @@ impl Exchange {
     }
 
     /// A waiting child starts to work.
-    fn activate(&mut self, now: Timestamp, id: Uuid) {
+    pub(crate) fn activate(&mut self, now: Timestamp, id: Uuid) {
         if self
             .book
             .get(id)
@@ -358,9 +369,15 @@ impl Exchange {
             return;
         };
         let others = self.relatives(order);
+        // The market rejects one order; what came with it is canceled.
+        let shared = if status == Status::Rejected {
+            Status::Canceled
+        } else {
+            status
+        };
         self.end(now, id, status);
         for other in others {
-            self.end(now, other, status);
+            self.end(now, other, shared);
         }
     }
 

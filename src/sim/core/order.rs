@@ -138,7 +138,12 @@ impl Status {
         match self {
             Accepted => matches!(next, PendingNew | PendingCancel | Canceled | Expired | Rejected),
             PendingNew => matches!(next, New | PendingCancel | Canceled | Expired | Rejected),
-            Held => matches!(next, New | PendingCancel | Canceled | Expired),
+            Held => {
+                matches!(
+                    next,
+                    New | PendingCancel | PendingReplace | Canceled | Expired | Rejected
+                )
+            }
             New => matches!(
                 next,
                 PartiallyFilled | Filled | PendingCancel | PendingReplace | Canceled | Expired
@@ -147,13 +152,8 @@ impl Status {
                 next,
                 PartiallyFilled | Filled | PendingCancel | PendingReplace | Canceled | Expired
             ),
-            PendingCancel => matches!(next, PartiallyFilled | Filled | Canceled | Expired),
-            PendingReplace => {
-                matches!(
-                    next,
-                    PartiallyFilled | Filled | Replaced | New | Canceled | Expired
-                )
-            }
+            PendingCancel => matches!(next, Filled | Canceled | Expired | Rejected),
+            PendingReplace => matches!(next, Filled | Replaced | Canceled | Expired),
             Filled | Canceled | Expired | Rejected | Replaced => false,
         }
     }

@@ -120,18 +120,25 @@ impl Exchange {
     }
 
     pub(crate) fn list(&self, filter: &ListFilter) -> Vec<OrderView> {
+        let in_status = |order: &Order| match filter.status {
+            StatusFilter::Open => !order.status.is_terminal(),
+            StatusFilter::Closed => order.status.is_terminal(),
+            StatusFilter::All => true,
+        };
+        let rolled_up = |order: &Order| {
+            let parent = order
+                .parent
+                .filter(|_| filter.nested)
+                .and_then(|parent| self.book.get(parent));
+            parent.is_some_and(in_status)
+        };
         let wanted = |order: &&Order| {
-            let status = match filter.status {
-                StatusFilter::Open => !order.status.is_terminal(),
-                StatusFilter::Closed => order.status.is_terminal(),
-                StatusFilter::All => true,
-            };
             let unslashed = order.symbol.replace('/', "");
             let named = |name: &String| *name == order.symbol || *name == unslashed;
             let classed = |class: &String| {
                 class == "all" || order.asset_class.is_some_and(|known| known.as_str() == class)
             };
-            status
+            in_status(order)
                 && !order.is_leg_of_mleg()
                 && filter.after.is_none_or(|after| order.submitted_at > after)
                 && filter.until.is_none_or(|until| order.submitted_at < until)
@@ -144,7 +151,7 @@ impl Exchange {
                     .asset_classes
                     .as_ref()
                     .is_none_or(|classes| classes.iter().any(classed))
-                && !(filter.nested && order.parent.is_some())
+                && !rolled_up(order)
         };
         let orders: Box<dyn DoubleEndedIterator<Item = &Order>> = match filter.status {
             StatusFilter::Open => Box::new(self.book.open()),

@@ -22,6 +22,14 @@ impl Exchange {
             .ok_or_else(|| Refusal::order_not_found(id))?
             .clone();
         refuse_unreplaceable(&old)?;
+        let taken_over = |id| {
+            self.book
+                .get(id)
+                .is_some_and(|order| order.status == Status::Replaced)
+        };
+        if old.replaces.is_some_and(|id| !taken_over(id)) {
+            return Err(Refusal::unprocessable("order chain not fully replaced"));
+        }
         if request
             .client_order_id
             .as_ref()
@@ -78,7 +86,7 @@ impl Exchange {
         if let (Some(before), Some(after)) = (price(old), price(new))
             && !before.is_zero()
         {
-            new.hold_price = (old.hold_price * after / before).abs();
+            new.hold_price = (old.hold_price * after / before).abs().round_dp(super::QTY_SCALE);
         }
         let available = self.funds().buying_power;
         let more = new.hold_price * new.leaves_qty() - old.hold();
@@ -125,6 +133,16 @@ impl Exchange {
         });
         self.end(now, old.id, Status::Replaced);
         self.acknowledge(now, successor);
+        // A waiting exit may have been released while its replacement was on the way.
+        let released = old
+            .parent
+            .and_then(|parent| self.book.get(parent))
+            .is_some_and(|parent| {
+                parent.status == Status::Filled || (parent.class == OrderClass::Oco && parent.working)
+            });
+        if released {
+            self.activate(now, successor);
+        }
     }
 }
 

@@ -367,3 +367,131 @@ async fn fills_by_hand_and_repeated_events_reach_the_listener() {
     assert_eq!(events[2], events[3]);
     sim.stop().await;
 }
+
+#[tokio::test]
+async fn orders_are_listed_replaced_and_canceled_over_the_wire() {
+    let sim = fast_sim().await;
+    let resting = |id: &str| {
+        json!({"symbol": "SPY", "qty": 2, "side": "buy", "type": "limit", "limit_price": "10.50",
+            "time_in_force": "gtc", "client_order_id": id})
+    };
+    let (_, first) = submit(&sim, resting("first")).await;
+    let (_, second) = submit(&sim, resting("second")).await;
+    eventually("both work", || {
+        sim.snapshot().orders().iter().all(|order| order.working)
+    })
+    .await;
+    let path = |order: &Value| format!("/v2/orders/{}", order["id"].as_str().unwrap());
+    let change = json!({"limit_price": 11, "qty": null, "time_in_force": "", "client_order_id": "third"});
+    let (status, third) = call(&sim, Method::PATCH, &path(&first), Some(change)).await;
+    assert_eq!((status, &third["replaces"]), (StatusCode::OK, &first["id"]));
+    eventually("it took over", || {
+        sim.order("third").is_some_and(|order| order.working)
+    })
+    .await;
+    let (_, open) = get(&sim, "/v2/orders?symbols=SPY,BTCUSD&direction=asc&nested=True").await;
+    let ids = |list: &Value| {
+        let rows = list.as_array().unwrap().iter();
+        rows.map(|order| order["client_order_id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&open), ["second", "third"]);
+    let (_, closed) = get(&sim, "/v2/orders?status=closed").await;
+    assert_eq!(
+        (ids(&closed), &closed[0]["replaced_by"]),
+        (vec!["first".to_owned()], &third["id"])
+    );
+    let after = format!(
+        "/v2/orders?status=all&after={}",
+        second["submitted_at"].as_str().unwrap()
+    );
+    assert_eq!(ids(&get(&sim, &after).await.1), ["third"]);
+    assert_eq!(call(&sim, Method::DELETE, &path(&second), None).await.0, 204);
+    assert_eq!(call(&sim, Method::DELETE, &path(&first), None).await.0, 422);
+    let (status, rows) = call(&sim, Method::DELETE, "/v2/orders", None).await;
+    assert_eq!(
+        (
+            status,
+            rows.as_array().unwrap().iter().all(|row| row["status"] == 200)
+        ),
+        (StatusCode::MULTI_STATUS, true)
+    );
+    eventually("nothing is open", || {
+        sim.snapshot()
+            .orders()
+            .iter()
+            .all(|order| order.status.is_terminal())
+    })
+    .await;
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn one_instrument_has_two_spellings() {
+    let sim = fast_sim().await;
+    sim.set_price("BTC/USD", 50_000.into());
+    let order =
+        json!({"symbol": "BTCUSD", "qty": 0.1, "side": "buy", "type": "market", "time_in_force": "gtc"});
+    let (_, order) = submit(&sim, order).await;
+    assert_eq!(order["symbol"], "BTC/USD");
+    eventually("it filled", || sim.snapshot().fills().len() == 1).await;
+    for name in ["BTCUSD", "BTC%2FUSD", order["asset_id"].as_str().unwrap()] {
+        let (_, position) = get(&sim, &format!("/v2/positions/{name}")).await;
+        assert_eq!(
+            (&position["symbol"], &position["qty"]),
+            (&json!("BTCUSD"), &json!("0.09975")),
+            "{name}"
+        );
+    }
+    let (status, rows) = call(&sim, Method::DELETE, "/v2/positions?cancel_orders=true", None).await;
+    assert_eq!(
+        (status, &rows[0]["status"]),
+        (StatusCode::MULTI_STATUS, &json!(200))
+    );
+    eventually("it is flat", || sim.snapshot().positions().is_empty()).await;
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_carries_the_venues_extra_keys_in_alphabetical_order() {
+    let sim = fast_sim().await;
+    sim.set_price("SPY", 100.into());
+    let mut order = market_order("too-big");
+    order["qty"] = json!(10_000);
+    let response = keyed(&sim, Method::POST, "/v2/orders")
+        .body(order.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 403);
+    let expected = r#"{"buying_power":"200000","code":40310000,"cost_basis":"1000100","message":"insufficient buying power"}"#;
+    assert_eq!(response.text().await.unwrap(), expected);
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn a_muted_stream_answers_pings_and_loses_events() {
+    let sim = fast_sim().await;
+    let mut socket = listening(&sim).await;
+    sim.mute_streams(true);
+    submit(&sim, market_order("unheard")).await;
+    eventually("it filled", || sim.snapshot().fills().len() == 1).await;
+    socket.send(Message::Ping(b"x".to_vec().into())).await.unwrap();
+    let pong = tokio::time::timeout(PATIENCE, socket.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(pong.is_pong());
+    sim.mute_streams(false);
+    submit(&sim, market_order("heard")).await;
+    assert_eq!(
+        hear(&mut socket).await["data"]["order"]["client_order_id"],
+        "heard"
+    );
+    sim.refuse_streams_for(Duration::from_secs(60));
+    sim.drop_streams();
+    eventually("the slot is free", || !sim.stream_is_connected()).await;
+    assert!(matches!(connect(&sim).await, Err(tungstenite::Error::Http(answer)) if answer.status() == 429));
+    sim.stop().await;
+}

@@ -1,7 +1,43 @@
 //! Builds and wires everything; owns the tasks, the start order and the stop order.
+//!
+//! ```text
+//!   start: admin (live) → NATS → objects → account → positions, drop copy listening → intakes → ready
+//!   stop:  not ready → no new commands → commands in hand settled or handed back → drop copy, mirrors →
+//!          NATS drained → exit
+//! ```
+//!
+//! A floor that is not there yet is waited for, in the open: a condition says what is missing, `/readyz` says so
+//! too, and the daemon goes on by itself when it comes. Two things end a start at once: settings that cannot work,
+//! and a venue that refuses our credentials when it is first asked.
 
-use crate::config::Config;
+mod desk;
+mod feeds;
+mod signals;
+mod stages;
+mod state;
+mod tasks;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::admin::{self, Readiness};
+use crate::alpaca::{Credential, Pacer, rest};
+use crate::bus::{Beats, Connection, Journal, Topology};
+use crate::clock::Clock;
+use crate::config::{AlpacaConfig, Config};
+use crate::domain::ConditionName;
+use crate::gateway::Gateway;
+use crate::orders::Ledger;
 use crate::telemetry::MetricsHandle;
+use crate::wire::subject::Subjects;
+use stages::DriftWatch;
+use state::StateWriter;
+use tasks::{Floor, Tasks};
 
 /// Why the daemon ended in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +48,174 @@ pub enum Ended {
     CredentialsRefused,
 }
 
-/// Runs the daemon until it is told to stop.
-pub async fn run(_config: Config, _metrics: MetricsHandle) -> anyhow::Result<Ended> {
-    Ok(Ended::Stopped)
+/// Longest wait for the drop copy and the mirrors to write their last.
+const FEEDS_GRACE: Duration = Duration::from_secs(5);
+/// Longest wait for NATS to take what is buffered at the end.
+const DRAIN_GRACE: Duration = Duration::from_secs(3);
+
+/// Runs the daemon until a signal tells it to stop.
+pub async fn run(config: Config, metrics: MetricsHandle) -> anyhow::Result<Ended> {
+    let stop = CancellationToken::new();
+    let mut tasks = Tasks::new(stop.clone());
+    tasks.helper("signals", signals::stop_on_signals(stop.clone()));
+    let daemon = Daemon::new(config, stop)?;
+    let ended = daemon.run(&mut tasks, metrics).await;
+    tasks.finish().await;
+    ended
+}
+
+/// What all stages share.
+struct Daemon {
+    config: Config,
+    clock: Clock,
+    started_at: Timestamp,
+    gateway: Gateway,
+    subjects: Subjects,
+    topology: Topology,
+    venue: rest::Client,
+    credential: Credential,
+    /// Told to stop.
+    stop: CancellationToken,
+}
+
+impl Daemon {
+    fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        let gateway = Gateway::new(clock.clone());
+        let subjects = Subjects::new(config.prefix.clone());
+        let topology = Topology::new(&config.objects, &subjects);
+        let credential = credential(&config.alpaca)?;
+        let pacer = Pacer::new(config.alpaca.rate_limit_per_minute);
+        let endpoint = rest::Endpoint {
+            base_url: config.alpaca.base_url.clone(),
+            credential: credential.clone(),
+            request_timeout: config.alpaca.request_timeout,
+        };
+        // Built before the first order needs it: loading the certificate store takes longer than reaching NATS.
+        let venue = rest::Client::new(endpoint, pacer).context("build the client for the venue")?;
+        let started_at = clock.now();
+        Ok(Self {
+            config,
+            clock,
+            started_at,
+            gateway,
+            subjects,
+            topology,
+            venue,
+            credential,
+            stop,
+        })
+    }
+
+    async fn run(&self, tasks: &mut Tasks, metrics: MetricsHandle) -> anyhow::Result<Ended> {
+        self.gateway.raise(ConditionName::Reconciling, "starting", true);
+        let (started, readiness) = Readiness::new(self.gateway.watch());
+        let admin_stop = self.serve_admin(tasks, readiness, metrics).await?;
+
+        let connection = Connection::start(&self.config.nats)
+            .await
+            .context("connect to NATS")?;
+        tasks.helper(
+            "nats link",
+            stages::follow_link(connection.clone(), self.gateway.clone()),
+        );
+        let beats = Beats::default();
+        tasks.helper("beats", beats.clone().run(connection.clone()));
+
+        let start = tokio::select! {
+            // Nothing is in hand yet, so a start may be dropped half-way.
+            () = self.stop.cancelled() => Start::Stopped,
+            start = self.start(tasks, &connection, &beats) => start,
+        };
+        let verdict = match start {
+            Start::Stopped => Ok(Ended::Stopped),
+            Start::CredentialsRefused => Ok(Ended::CredentialsRefused),
+            Start::Ready => {
+                self.gateway.clear(ConditionName::Reconciling);
+                started.set();
+                info!(environment = self.config.alpaca.environment.as_str(), "ready");
+                tasks.until_stop_or_failure().await.map(|()| Ended::Stopped)
+            }
+        };
+        self.gateway.raise(ConditionName::Stopping, "told to stop", true);
+        tasks.stop_floor(Floor::Desk, self.config.shutdown_timeout).await;
+        tasks.stop_floor(Floor::Feeds, FEEDS_GRACE).await;
+        connection.drain(DRAIN_GRACE).await;
+        admin_stop.cancel();
+        info!("stopped");
+        verdict
+    }
+
+    async fn serve_admin(
+        &self,
+        tasks: &mut Tasks,
+        readiness: Readiness,
+        metrics: MetricsHandle,
+    ) -> anyhow::Result<CancellationToken> {
+        let stop = CancellationToken::new();
+        tasks.helper(
+            "metrics",
+            stages::measure(metrics.clone(), self.gateway.clone(), self.venue.clone()),
+        );
+        let Some(address) = self.config.admin.metrics else {
+            return Ok(stop);
+        };
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("listen on {address} for metrics and probes; set METRICS_PORT or METRICS_HOST")
+        })?;
+        info!(address = %listener.local_addr()?, "metrics and probes are served");
+        let stopped = stop.clone();
+        tasks.helper("admin", async move {
+            if let Err(error) = admin::serve(listener, readiness, metrics, stopped).await {
+                warn!(%error, "metrics and probes are not served any more");
+            }
+        });
+        Ok(stop)
+    }
+
+    /// Everything between a connection and readiness.
+    async fn start(&self, tasks: &mut Tasks, connection: &Connection, beats: &Beats) -> Start {
+        stages::objects(self, connection).await;
+        if !stages::account(self).await {
+            return Start::CredentialsRefused;
+        }
+        let names = &self.config.objects;
+        let bucket = stages::open(connection, &names.bucket).await;
+        let ledger = Ledger::new(stages::open(connection, &names.orders_bucket).await);
+        let journal = Journal::new(connection.clone(), self.subjects.clone(), &names.journal_stream);
+        let writer = StateWriter {
+            bucket: bucket.clone(),
+            gateway: self.gateway.clone(),
+            clock: self.clock.clone(),
+            instance: self.config.instance.clone(),
+            environment: self.config.alpaca.environment,
+            started_at: self.started_at,
+        };
+        tasks.helper("state", state::publish(writer));
+        let watch = DriftWatch {
+            topology: self.topology.clone(),
+            connection: connection.clone(),
+            gateway: self.gateway.clone(),
+            mode: self.config.provision,
+        };
+        tasks.helper("drift", stages::watch_drift(watch));
+        feeds::start(self, tasks, &bucket, &journal).await;
+        desk::start(self, tasks, connection, beats, ledger, journal).await;
+        Start::Ready
+    }
+}
+
+/// How a start went.
+enum Start {
+    Ready,
+    Stopped,
+    CredentialsRefused,
+}
+
+fn credential(config: &AlpacaConfig) -> anyhow::Result<Credential> {
+    match &config.oauth {
+        Some(token) => Credential::bearer(token.clone()).context("use ALPACA_OAUTH"),
+        None => Credential::key_pair(config.key.clone().into(), config.secret.clone())
+            .context("use ALPACA_API_KEY and ALPACA_API_SECRET"),
+    }
 }

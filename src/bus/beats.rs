@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subject;
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Connection;
@@ -49,15 +48,12 @@ impl Beats {
         self.len() == 0
     }
 
-    /// Beats until stopped.
-    pub async fn run(self, connection: Connection, stop: CancellationToken) {
+    /// Beats until aborted.
+    pub async fn run(self, connection: Connection) {
         let mut tick = tokio::time::interval(INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return, // cancel-safe: level-triggered
-                _ = tick.tick() => {}            // cancel-safe: docs
-            }
+            tick.tick().await;
             // While disconnected a beat would only queue up behind the reconnect; the server has forgotten us.
             if !connection.link().borrow().connected {
                 continue;

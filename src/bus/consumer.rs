@@ -3,8 +3,6 @@
 //! Pulled with `batch` in a loop, never with the client's endless `messages`: that one can stop for half a minute
 //! with messages waiting.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
@@ -28,8 +26,12 @@ pub struct Puller {
     stream: String,
     name: String,
     beats: Beats,
-    trust: Trust,
     stream_created: Timestamp,
+    /// What is stored after this sequence, and delivered for the first time on the connection of this generation,
+    /// is news to everybody: nobody can have acted on it. Sequences are compared, not times, so clocks do not
+    /// matter.
+    trusted_after: u64,
+    generation: u64,
     consumer: PullConsumer,
     /// The pull on its way, if there is one.
     batch: Option<Pull>,
@@ -38,41 +40,6 @@ pub struct Puller {
 struct Pull {
     batch: Batch,
     ends_by: tokio::time::Instant,
-}
-
-/// From which stream sequence on this process can be sure that nobody acted before it.
-///
-/// Sequences are compared, not times, so clocks do not matter: what was stored after the process had read the
-/// stream's last sequence on its current connection, and is delivered for the first time, is news to everybody.
-#[derive(Clone, Debug)]
-pub struct Trust {
-    after: Arc<AtomicU64>,
-}
-
-impl Default for Trust {
-    fn default() -> Self {
-        let trust = Self {
-            after: Arc::default(),
-        };
-        trust.withdraw();
-        trust
-    }
-}
-
-impl Trust {
-    /// Nothing is trusted: the server was lost, and somebody else may have acted.
-    pub fn withdraw(&self) {
-        self.after.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    /// Trusts what is stored after this sequence.
-    pub fn after(&self, sequence: u64) {
-        self.after.store(sequence, Ordering::Relaxed);
-    }
-
-    fn sequence(&self) -> u64 {
-        self.after.load(Ordering::Relaxed)
-    }
 }
 
 /// Why nothing could be taken.
@@ -90,8 +57,9 @@ impl Puller {
         stream: &str,
         name: &str,
         beats: Beats,
-        trust: Trust,
     ) -> Result<Self, TakeError> {
+        // Read before the stream is: a connection lost in between only means less trust.
+        let generation = connection.link().borrow().generation;
         let fail = |cause: String| TakeError {
             consumer: name.to_owned(),
             cause,
@@ -101,7 +69,8 @@ impl Puller {
             .get_stream(stream)
             .await
             .map_err(|error| fail(error.to_string()))?;
-        let created = handle.cached_info().created.unix_timestamp_nanos();
+        let info = handle.cached_info();
+        let (created, trusted_after) = (info.created.unix_timestamp_nanos(), info.state.last_sequence);
         let consumer = handle
             .get_consumer(name)
             .await
@@ -111,7 +80,8 @@ impl Puller {
             stream: stream.to_owned(),
             name: name.to_owned(),
             beats,
-            trust,
+            trusted_after,
+            generation,
             stream_created: Timestamp::from_nanosecond(created).map_err(|error| fail(error.to_string()))?,
             consumer,
             batch: None,
@@ -162,10 +132,11 @@ impl Puller {
                     return Err(self.fail(&std::io::Error::other("the server is silent")));
                 }
             };
+            let trusted = self.connection.link().borrow().generation == self.generation;
             let taken = Delivery::take(
                 message,
                 self.stream_created,
-                self.trust.sequence(),
+                if trusted { self.trusted_after } else { u64::MAX },
                 &self.beats,
                 &self.connection,
             );
@@ -233,14 +204,7 @@ impl Puller {
 
     /// Binds again, after the consumer or the stream may have changed under us.
     pub async fn rebind(&mut self) -> Result<(), TakeError> {
-        *self = Self::bind(
-            &self.connection,
-            &self.stream,
-            &self.name,
-            self.beats.clone(),
-            self.trust.clone(),
-        )
-        .await?;
+        *self = Self::bind(&self.connection, &self.stream, &self.name, self.beats.clone()).await?;
         Ok(())
     }
 

@@ -1,0 +1,95 @@
+//! Wires the desk: two consumers, one desk.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::Daemon;
+use super::tasks::{Floor, Tasks};
+use crate::backoff::{Backoff, Reason};
+use crate::bus::{Beats, Connection, Journal, Puller};
+use crate::orders::{Desk, Intake, Ledger, Policy, Taken};
+
+/// Deliveries in hand for each POST that may be on the wire: the rest wait for their symbol's turn.
+const IN_HAND_PER_FLIGHT: usize = 8;
+/// Cancels in hand at once.
+const CANCELS_IN_HAND: usize = 64;
+/// Deliveries on their way from the intakes to the desk. Full, the intakes wait; the stream keeps the rest.
+const TAKEN_MAX: usize = 16;
+
+/// Starts the desk and the intakes that feed it. All of them end when `stop` is cancelled and everything in hand
+/// is settled or handed back.
+pub(super) async fn start(
+    daemon: &Daemon,
+    tasks: &mut Tasks,
+    connection: &Connection,
+    beats: &Beats,
+    ledger: Ledger,
+    journal: Journal,
+) {
+    let stop = tasks.stop_of(Floor::Desk);
+    let orders = &daemon.config.orders;
+    let names = &daemon.config.objects;
+    let policy = Policy {
+        max_age: orders.max_age,
+        max_in_flight: orders.max_in_flight,
+        cancel_late: orders.cancel_late,
+    };
+    let desk = Desk::new(
+        daemon.venue.clone(),
+        ledger,
+        journal,
+        daemon.subjects.clone(),
+        daemon.gateway.clone(),
+        daemon.clock.clone(),
+        policy,
+        stop.clone(),
+    );
+    let (sender, taken) = mpsc::channel(TAKEN_MAX);
+    let intake = |puller, held, room| Intake {
+        puller,
+        connection: connection.clone(),
+        gateway: daemon.gateway.clone(),
+        held,
+        room: Arc::new(Semaphore::new(room)),
+        desk: sender.clone(),
+    };
+    // Cancels first: what they take down must not be sent in between.
+    if orders.canceler_enabled {
+        let puller = bind(connection, &names.action_stream, &names.cancel_consumer, beats).await;
+        tasks.essential(
+            Floor::Desk,
+            "cancels",
+            intake(puller, false, CANCELS_IN_HAND).run(stop.clone()),
+        );
+    }
+    if orders.enabled {
+        let puller = bind(connection, &names.action_stream, &names.orders_consumer, beats).await;
+        let room = orders.max_in_flight * IN_HAND_PER_FLIGHT;
+        tasks.essential(
+            Floor::Desk,
+            "orders",
+            intake(puller, true, room).run(stop.clone()),
+        );
+    }
+    drop(sender);
+    tasks.essential(Floor::Desk, "desk", run(desk, taken, stop));
+}
+
+/// A desk without intakes (both switched off) has nothing to do, and waits for the end.
+async fn run(desk: Desk<crate::alpaca::rest::Client>, taken: mpsc::Receiver<Taken>, stop: CancellationToken) {
+    desk.run(taken).await;
+    stop.cancelled().await;
+}
+
+async fn bind(connection: &Connection, stream: &str, name: &str, beats: &Beats) -> Puller {
+    let mut backoff = Backoff::new(Reason::Nats);
+    loop {
+        match Puller::bind(connection, stream, name, beats.clone()).await {
+            Ok(puller) => return puller,
+            Err(error) => tracing::warn!(%error, "waiting for a consumer"),
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}

@@ -1,0 +1,195 @@
+//! The stages of a start, each of which waits in the open for what it needs, and the helpers that go on watching.
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::Daemon;
+use crate::alpaca::rest::{self, ReadError};
+use crate::backoff::{Backoff, Reason};
+use crate::bus::{Bucket, Connection, Difference, Severity, Topology};
+use crate::config::Provision;
+use crate::domain::ConditionName;
+use crate::gateway::Gateway;
+use crate::telemetry::{Chain, MetricsHandle, metrics};
+
+/// How often the NATS objects are compared with their declaration.
+const DRIFT_INTERVAL: Duration = Duration::from_secs(30);
+/// How often gauges are read.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest pause before the objects are looked at again during the start.
+const OBJECTS_RETRY: Duration = Duration::from_secs(5);
+
+/// Tells the gateway whether NATS can be reached.
+pub(super) async fn follow_link(connection: Connection, gateway: Gateway) {
+    let mut link = connection.link();
+    let mut generation = 0;
+    loop {
+        let now = *link.borrow_and_update();
+        metrics::nats_connected(now.connected);
+        if now.connected {
+            if now.generation > 1 && now.generation != generation {
+                metrics::nats_reconnected();
+            }
+            generation = now.generation;
+            gateway.clear(ConditionName::NatsDisconnected);
+        } else {
+            gateway.raise(
+                ConditionName::NatsDisconnected,
+                "NATS cannot be reached, connecting",
+                true,
+            );
+        }
+        if link.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the gauges that nobody pushes.
+pub(super) async fn measure(recorder: MetricsHandle, gateway: Gateway, venue: rest::Client) {
+    let mut tick = tokio::time::interval(MEASURE_INTERVAL);
+    loop {
+        tick.tick().await;
+        recorder.run_upkeep();
+        metrics::rate_budget_remaining(venue.pacer().remaining());
+        for name in ConditionName::ALL {
+            metrics::condition(name, gateway.has(name));
+        }
+    }
+}
+
+/// Waits until every object orders depend on is there and as declared.
+pub(super) async fn objects(daemon: &Daemon, connection: &Connection) {
+    let mut backoff = Backoff::between(Duration::from_millis(200), OBJECTS_RETRY);
+    loop {
+        connection.connected().await;
+        let checked = check(&daemon.topology, connection, daemon.config.provision).await;
+        match checked {
+            Ok(differences) => {
+                tell(&daemon.gateway, &differences);
+                if !differences
+                    .iter()
+                    .any(|difference| difference.severity == Severity::Critical)
+                {
+                    if let Some((version, server_id)) = connection.server() {
+                        info!(version, server_id, "nats objects are in place");
+                    }
+                    return;
+                }
+            }
+            Err(error) => {
+                let reason = format!("the NATS objects cannot be read or made: {}", Chain(&error));
+                daemon.gateway.raise(ConditionName::Drift, reason, true);
+            }
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+async fn check(
+    topology: &Topology,
+    connection: &Connection,
+    mode: Provision,
+) -> Result<Vec<Difference>, crate::bus::topology::TopologyError> {
+    topology.provision(connection, mode).await?;
+    match mode {
+        Provision::None => Ok(Vec::new()),
+        Provision::Create | Provision::Adopt | Provision::Verify => topology.compare(connection).await,
+    }
+}
+
+/// Raises or clears the drift condition, and logs what is only worth a line.
+fn tell(gateway: &Gateway, differences: &[Difference]) {
+    let critical: Vec<_> = differences
+        .iter()
+        .filter(|difference| difference.severity == Severity::Critical)
+        .map(ToString::to_string)
+        .collect();
+    if critical.is_empty() {
+        gateway.clear(ConditionName::Drift);
+    } else {
+        gateway.raise(ConditionName::Drift, critical.join("; "), true);
+    }
+}
+
+/// What watching for drift takes.
+pub(super) struct DriftWatch {
+    pub(super) topology: Topology,
+    pub(super) connection: Connection,
+    pub(super) gateway: Gateway,
+    pub(super) mode: Provision,
+}
+
+/// Compares the objects with their declaration for as long as the daemon runs; repairs what its mode allows.
+pub(super) async fn watch_drift(watch: DriftWatch) {
+    let mut noticed: Vec<Difference> = Vec::new();
+    let mut tick = tokio::time::interval(DRIFT_INTERVAL);
+    loop {
+        tick.tick().await;
+        if !watch.connection.link().borrow().connected {
+            continue;
+        }
+        match check(&watch.topology, &watch.connection, watch.mode).await {
+            Ok(differences) => {
+                tell(&watch.gateway, &differences);
+                if differences != noticed {
+                    for difference in &differences {
+                        warn!(%difference, severity = ?difference.severity, "nats object is not as declared");
+                    }
+                    noticed = differences;
+                }
+            }
+            Err(error) => warn!(error = %Chain(&error), "the NATS objects could not be compared"),
+        }
+    }
+}
+
+/// Asks for the account until the venue answers. False: it refuses our credentials.
+pub(super) async fn account(daemon: &Daemon) -> bool {
+    let mut backoff = Backoff::new(Reason::MirrorRead);
+    loop {
+        match daemon.venue.account().await {
+            Ok(read) => {
+                let account = read.value;
+                info!(
+                    status = account.status,
+                    account_number = account.account_number,
+                    "the venue knows us"
+                );
+                return true;
+            }
+            Err(ReadError::AccountRefused(refusal)) => {
+                let variables = match daemon.config.alpaca.oauth {
+                    Some(_) => "ALPACA_OAUTH",
+                    None => "ALPACA_API_KEY and ALPACA_API_SECRET",
+                };
+                error!(
+                    http_status = refusal.http_status,
+                    message = refusal.message,
+                    "{} refuses the credentials: check {variables}, and that they belong to {}",
+                    daemon.config.alpaca.base_url,
+                    daemon.config.alpaca.environment.as_str(),
+                );
+                return false;
+            }
+            Err(ReadError::Failed { cause, retry_after }) => {
+                let reason = format!("the venue does not answer: {cause}");
+                daemon.gateway.raise(ConditionName::Reconciling, reason, true);
+                tokio::time::sleep(retry_after.unwrap_or_default().max(backoff.next_delay())).await;
+            }
+        }
+    }
+}
+
+/// Opens a bucket, as soon as that is possible.
+pub(super) async fn open(connection: &Connection, name: &str) -> Bucket {
+    let mut backoff = Backoff::new(Reason::Nats);
+    loop {
+        match Bucket::open(connection, name).await {
+            Ok(bucket) => return bucket,
+            Err(error) => warn!(%error, "waiting for a bucket"),
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}

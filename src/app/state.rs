@@ -1,0 +1,63 @@
+//! Writes the gateway's state into the bucket, so that strategies and people see what the gateway sees.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use crate::backoff::{Backoff, Reason};
+use crate::bus::Bucket;
+use crate::clock::Clock;
+use crate::domain::Environment;
+use crate::gateway::Gateway;
+use crate::wire::{self, StateContext};
+
+/// The key.
+const KEY: &str = "state";
+/// The value is written this often though nothing changed, so that its age tells whether anybody is there.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What writing the state takes.
+pub(super) struct StateWriter {
+    pub(super) bucket: Bucket,
+    pub(super) gateway: Gateway,
+    pub(super) clock: Clock,
+    pub(super) instance: String,
+    pub(super) environment: Environment,
+    pub(super) started_at: Timestamp,
+}
+
+/// Writes every change, and a heartbeat.
+pub(super) async fn publish(writer: StateWriter) {
+    let mut state = writer.gateway.watch();
+    let mut backoff = Backoff::new(Reason::Nats);
+    loop {
+        let pause = match writer.write().await {
+            Ok(()) => {
+                backoff.reset();
+                HEARTBEAT
+            }
+            Err(error) => {
+                warn!(%error, "the gateway's state is not written");
+                backoff.next_delay()
+            }
+        };
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return }, // cancel-safe: docs
+            () = tokio::time::sleep(pause) => {}                         // cancel-safe: nothing is lost but time
+        }
+    }
+}
+
+impl StateWriter {
+    pub(super) async fn write(&self) -> Result<(), crate::bus::BucketError> {
+        let context = StateContext {
+            instance: &self.instance,
+            environment: self.environment.as_str(),
+            started_at: self.started_at,
+            at: self.clock.now(),
+        };
+        let value = wire::state(&self.gateway.state(), &context);
+        self.bucket.put(KEY, value.bytes).await.map(|_| ())
+    }
+}

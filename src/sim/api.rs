@@ -173,11 +173,9 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
         Endpoint::GetAccount => Ok(Answer::ok(&json::account(&exchange.account(), now))),
         Endpoint::ListActivities => {
             let kinds = call.query.list("activity_types");
-            list_fills(
-                exchange,
-                &call.query,
-                kinds.is_none_or(|kinds| kinds.iter().any(|kind| kind == "FILL")),
-            )
+            let fills_wanted = kinds.is_none_or(|kinds| kinds.iter().any(|kind| kind == "FILL"))
+                && call.query.get("category") != Some("non_trade_activity");
+            list_fills(exchange, &call.query, fills_wanted)
         }
         Endpoint::ListActivitiesOfType => list_fills(exchange, &call.query, argument == "FILL"),
         Endpoint::GetClock => Ok(Answer::ok(&json::clock(exchange.clock(now), now))),

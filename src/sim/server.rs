@@ -224,7 +224,9 @@ pub(crate) async fn drive(shared: Arc<Shared>) {
 
 async fn connection(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     // A small answer must not wait for the next one.
-    let nodelay = socket.set_nodelay(true);
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(%peer, %error, "answers may be delayed");
+    }
     let cut = CancellationToken::new();
     let service = service_fn(|request| {
         let (shared, cut) = (Arc::clone(&shared), cut.clone());
@@ -237,7 +239,7 @@ async fn connection(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
         () = shared.stop.cancelled() => {}
         () = cut.cancelled() => {}
         served = served => {
-            debug!(%peer, ok = served.is_ok(), nodelay = nodelay.is_ok(), "connection ended");
+            debug!(%peer, ok = served.is_ok(), "connection ended");
         }
     }
 }

@@ -86,9 +86,8 @@ impl Hub {
             .is_some_and(|session| session.number == number)
         {
             self.session = None;
-            if !after.is_zero() {
-                self.refuse_for(after);
-            }
+            let free_at = Instant::now() + after;
+            self.refuse_until = Some(self.refuse_until.map_or(free_at, |until| until.max(free_at)));
         }
     }
 

@@ -29,8 +29,6 @@ async fn sim(config: SimConfig) -> Sim {
 
 /// A client without credentials of its own.
 fn client() -> Client {
-    // The process's TLS provider; plain HTTP never uses it, but the client wants one.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let no_redirect = reqwest::redirect::Policy::none();
     Client::builder()
         .timeout(PATIENCE)

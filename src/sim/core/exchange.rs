@@ -118,7 +118,7 @@ impl Exchange {
         {
             return Err(Refusal::duplicate_client_order_id());
         }
-        let verdict = self.assess(&draft, now)?;
+        let verdict = self.assess(&draft)?;
         let mut order = self.order(&draft, now);
         order.hold_price = verdict.hold_price;
         order.position_intent = verdict.position_intent;
@@ -395,7 +395,7 @@ pub(crate) fn trailing_stop(trail: Trail, side: Side, mark: Decimal) -> Decimal 
     super::prices::on_grid(stop)
 }
 
-/// Is this an order whose price the market decides once it is elected?
+/// Does a limit bound the price at which it may trade?
 pub(crate) fn is_limited(order_type: OrderType) -> bool {
     match order_type {
         OrderType::Limit | OrderType::StopLimit => true,

@@ -1,6 +1,5 @@
 //! What the account may do now: buying power, what may be sold, and no trading with itself.
 
-use jiff::Timestamp;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -35,20 +34,15 @@ pub(crate) struct Funds {
 }
 
 impl Exchange {
-    pub(crate) fn assess(&self, draft: &Draft, now: Timestamp) -> Result<Verdict, Refusal> {
+    /// May the account send this order now, and what does the order keep if so?
+    pub(crate) fn assess(&self, draft: &Draft) -> Result<Verdict, Refusal> {
         match (&draft.asset, draft.side) {
-            (Some(asset), Some(side)) => self.assess_single(draft, asset, side, now),
+            (Some(asset), Some(side)) => self.assess_single(draft, asset, side),
             (Some(_) | None, _) => self.assess_mleg(draft),
         }
     }
 
-    fn assess_single(
-        &self,
-        draft: &Draft,
-        asset: &Asset,
-        side: Side,
-        now: Timestamp,
-    ) -> Result<Verdict, Refusal> {
+    fn assess_single(&self, draft: &Draft, asset: &Asset, side: Side) -> Result<Verdict, Refusal> {
         self.refuse_wash_trade(draft, asset, side)?;
         let quote = self.quote(asset);
         let far_side = match side {
@@ -103,7 +97,7 @@ impl Exchange {
                 }
                 price * asset.multiplier()
             }
-            PositionIntent::SellToOpen => self.short_price(draft, asset, qty, price.max(quote.ask), now)?,
+            PositionIntent::SellToOpen => self.short_price(draft, asset, qty, price.max(quote.ask))?,
         };
         let funds = self.funds();
         let available = match asset.class {
@@ -134,7 +128,6 @@ impl Exchange {
         asset: &Asset,
         qty: Decimal,
         value: Decimal,
-        _now: Timestamp,
     ) -> Result<Decimal, Refusal> {
         match asset.class {
             AssetClass::Crypto => Err(Refusal::insufficient_balance(asset.coin(), qty, Decimal::ZERO)),

@@ -35,6 +35,8 @@ use crate::gateway::Gateway;
 use crate::orders::Ledger;
 use crate::telemetry::MetricsHandle;
 use crate::wire::subject::Subjects;
+pub use signals::told_to_stop;
+
 use stages::DriftWatch;
 use state::StateWriter;
 use tasks::{Floor, Tasks};

@@ -31,6 +31,14 @@ pub(super) async fn stop_on_signals(stop: CancellationToken) {
     std::process::exit(INTERRUPTED);
 }
 
+/// Waits for a signal that asks to end, for commands with nothing to settle.
+pub async fn told_to_stop() {
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    if let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) {
+        next(&mut terminate, &mut interrupt).await;
+    }
+}
+
 async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM", // cancel-safe: docs

@@ -5,9 +5,12 @@
 
 mod check_config;
 mod config_env;
+mod decode;
 mod exit;
 mod output;
+mod provision;
 mod serve;
+mod sim;
 mod version;
 
 use std::future::Future;
@@ -61,6 +64,12 @@ enum Command {
     /// Explain the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make the NATS objects the daemon lives on, or say how they differ.
+    Provision(provision::Arguments),
+    /// Run a simulated Alpaca: real HTTP and websocket on loopback, no account needed.
+    Sim(sim::Arguments),
+    /// Show a protobuf payload from standard input as JSON.
+    Decode(decode::Arguments),
     /// Show version and git revision.
     Version,
 }
@@ -77,6 +86,9 @@ pub fn run(cli: Cli) -> Exit {
         Command::Serve => serve::run(),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Config(ConfigCommand::Env(arguments)) => config_env::run(&arguments),
+        Command::Provision(arguments) => provision::run(&arguments),
+        Command::Sim(arguments) => sim::run(arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
         Command::Version => version::run(),
     }
 }

@@ -43,8 +43,35 @@ pub fn load(source: &dyn Source) -> Result<Config, ConfigErrors> {
     inspect(source).outcome
 }
 
+/// Reads and checks what is needed to reach NATS. What is wrong with the venue's settings does not matter: who
+/// only provisions needs no keys.
+pub fn load_for_nats(source: &dyn Source) -> Result<Config, ConfigErrors> {
+    let (config, inspection) = read(source);
+    let concerns_venue = |problem: &Problem| {
+        ["ALPACA_", "APCA_", "LIVE_", "LIMITS_"]
+            .iter()
+            .any(|prefix| problem.name.starts_with(prefix))
+    };
+    match inspection.outcome {
+        Ok(config) => Ok(config),
+        Err(errors) if errors.problems.iter().all(concerns_venue) => Ok(config),
+        Err(errors) => Err(ConfigErrors {
+            problems: errors
+                .problems
+                .into_iter()
+                .filter(|problem| !concerns_venue(problem))
+                .collect(),
+        }),
+    }
+}
+
 /// Reads and checks the configuration, and keeps what was read.
 pub fn inspect(source: &dyn Source) -> Inspection {
+    read(source).1
+}
+
+/// The configuration as far as it could be read, and what there is to say about it.
+fn read(source: &dyn Source) -> (Config, Inspection) {
     let raw = source::resolve(source);
     let mut effective: Vec<_> = raw.values.iter().map(Effective::of).collect();
     let mut warnings = raw.warnings;
@@ -62,17 +89,18 @@ pub fn inspect(source: &dyn Source) -> Inspection {
         }
     }
     let outcome = if settings.problems.is_empty() {
-        Ok(config)
+        Ok(config.clone())
     } else {
         Err(ConfigErrors {
             problems: settings.problems,
         })
     };
-    Inspection {
+    let inspection = Inspection {
         effective,
         warnings,
         outcome,
-    }
+    };
+    (config, inspection)
 }
 
 impl Effective {

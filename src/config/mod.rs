@@ -25,7 +25,7 @@ use secrecy::SecretString;
 
 use crate::domain::Environment;
 
-pub use check::{Effective, Inspection, inspect, load};
+pub use check::{Effective, Inspection, inspect, load, load_for_nats};
 pub use problem::{ConfigErrors, Problem};
 pub use source::{FILE_LEN_MAX, Origin, ProcessEnvironment, Source};
 

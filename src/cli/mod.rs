@@ -6,6 +6,7 @@
 mod check_config;
 mod config_env;
 mod decode;
+mod demo;
 mod exit;
 mod output;
 mod provision;
@@ -64,6 +65,8 @@ enum Command {
     /// Explain the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Show the main job on real parts: NATS, a simulated Alpaca and the daemon, on this machine only.
+    Demo(demo::Arguments),
     /// Make the NATS objects the daemon lives on, or say how they differ.
     Provision(provision::Arguments),
     /// Run a simulated Alpaca: real HTTP and websocket on loopback, no account needed.
@@ -86,6 +89,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Serve => serve::run(),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Config(ConfigCommand::Env(arguments)) => config_env::run(&arguments),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Provision(arguments) => provision::run(&arguments),
         Command::Sim(arguments) => sim::run(arguments),
         Command::Decode(arguments) => decode::run(&arguments),

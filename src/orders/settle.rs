@@ -86,13 +86,13 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
     }
     let latency = Duration::try_from(outcome.at.duration_since(outcome.stored_at)).unwrap_or_default();
     metrics::outcome_settled(outcome.command, &outcome.verdict, latency);
-    let (verdict, message) = (outcome.verdict.as_str(), outcome.verdict.message());
+    let (verdict, detail) = (outcome.verdict.as_str(), outcome.verdict.message());
     let (id, command) = (&outcome.client_order_id, outcome.command.as_str());
     info!(
         client_order_id = %id,
         command,
         outcome = verdict,
-        message,
+        detail,
         sequence = outcome.id.sequence,
         attempts = outcome.attempts,
         latency_ms = i64::try_from(latency.as_millis()).unwrap_or(i64::MAX),

@@ -182,7 +182,7 @@ fn note(sender: &watch::Sender<Link>, event: &Event) {
             });
             info!("nats connected");
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Disconnected => {
             let lost = sender.send_if_modified(|link| std::mem::replace(&mut link.connected, false));
             if lost {
                 warn!("nats disconnected, reconnecting");
@@ -194,6 +194,7 @@ fn note(sender: &watch::Sender<Link>, event: &Event) {
         }
         Event::ServerError(error) => warn!(%error, "nats server reports an error"),
         Event::ClientError(error) => warn!(%error, "nats client reports an error"),
+        Event::Closed => sender.send_modify(|link| link.connected = false),
         Event::Draining => {}
     }
 }

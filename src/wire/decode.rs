@@ -105,7 +105,18 @@ fn single_structure(trade: &pb::Trade, class: pb::OrderClass) -> Read<Structure>
     let Some(side) = side(trade.side)? else {
         return refuse("side is required; give SIDE_BUY or SIDE_SELL");
     };
-    let limit = number("limit_price", &trade.limit_price, Price::parse)?;
+    let exits = exits(trade, class)?;
+    let mut limit = number("limit_price", &trade.limit_price, Price::parse)?;
+    // The limit order of an OCO is its take-profit: the venue has one price for both.
+    if let Exits::OneCancelsOther(profit, _) = exits {
+        if trade.order_type != i32::from(pb::OrderType::Limit) {
+            return refuse("order_type of class OCO is ORDER_TYPE_LIMIT");
+        }
+        if limit.is_some_and(|limit| limit != profit.limit) {
+            return refuse("limit_price differs from take_profit.limit_price; on class OCO leave it out");
+        }
+        limit = Some(profit.limit);
+    }
     let stop = number("stop_price", &trade.stop_price, Price::parse)?;
     let trail_price = number("trail_price", &trade.trail_price, Price::parse)?;
     let trail_percent = number("trail_percent", &trade.trail_percent, Percent::parse)?;
@@ -151,7 +162,7 @@ fn single_structure(trade: &pb::Trade, class: pb::OrderClass) -> Read<Structure>
         symbol,
         side,
         pricing,
-        exits: exits(trade, class)?,
+        exits,
     })
 }
 

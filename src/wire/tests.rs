@@ -85,6 +85,20 @@ fn every_refusal_names_the_field_and_the_fix() {
             "BRACKET needs both",
         ),
         (
+            refusal(|trade| {
+                (trade.class, trade.order_type) = (pb::OrderClass::Oco.into(), pb::OrderType::Limit.into());
+                trade.take_profit = Some(pb::TakeProfit {
+                    limit_price: "160".into(),
+                });
+                trade.stop_loss = Some(pb::StopLoss {
+                    stop: "140".into(),
+                    limit: String::new(),
+                });
+                trade.limit_price = "159".into();
+            }),
+            "on class OCO leave it out",
+        ),
+        (
             refusal(|trade| trade.class = pb::OrderClass::Mleg.into()),
             "MLEG needs 2 to 4 legs",
         ),
@@ -168,8 +182,7 @@ fn orders_of_every_kind() -> Vec<pb::Trade> {
             (trade.take_profit, trade.stop_loss) = (profit(), loss());
         }),
         with(&|trade| {
-            trade.class = pb::OrderClass::Oco.into();
-            (trade.order_type, trade.limit_price) = (pb::OrderType::Limit.into(), "160".into());
+            (trade.class, trade.order_type) = (pb::OrderClass::Oco.into(), pb::OrderType::Limit.into());
             (trade.take_profit, trade.stop_loss) = (profit(), loss());
         }),
         with(&|trade| (trade.class, trade.take_profit) = (pb::OrderClass::Oto.into(), profit())),

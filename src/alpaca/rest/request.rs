@@ -82,6 +82,19 @@ struct AdvancedBody<'a> {
     max_percentage: Option<String>,
 }
 
+/// The limit of an OCO stands in its take-profit alone, as in the venue's own examples.
+fn limit_price(structure: &Structure) -> Option<String> {
+    match structure {
+        Structure::Single {
+            exits: Exits::OneCancelsOther(..),
+            ..
+        } => None,
+        Structure::Single { .. } | Structure::MultiLeg { .. } => {
+            structure.limit_price().map(|price| price.to_string())
+        }
+    }
+}
+
 impl<'a> OrderBody<'a> {
     pub(super) fn new(client_order_id: &'a ClientOrderId, order: &'a NewOrder) -> Self {
         let structure = &order.structure;
@@ -99,7 +112,7 @@ impl<'a> OrderBody<'a> {
             side: order.side().map(words::side),
             r#type: words::order_type(structure.order_type()),
             time_in_force: words::time_in_force(order.time_in_force),
-            limit_price: structure.limit_price().map(|price| price.to_string()),
+            limit_price: limit_price(structure),
             stop_price: structure.stop_price().map(|price| price.to_string()),
             trail_price,
             trail_percent,

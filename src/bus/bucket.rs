@@ -2,10 +2,16 @@
 //!
 //! A bucket read through its leader (the ledger) answers with what was last written, by whomever.
 
+use std::time::Duration;
+
 use async_nats::jetstream::kv;
 use bytes::Bytes;
+use futures_util::{TryStreamExt, future};
 
 use super::Connection;
+
+/// Longest wait for a list of keys. The bucket holds hundreds.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One bucket. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -115,6 +121,20 @@ impl Bucket {
             .delete(key)
             .await
             .map_err(|error| self.error("delete", key, &error))
+    }
+
+    /// The keys that begin with a prefix and have a value. Bounded in time: a listing without end is an error.
+    pub async fn keys(&self, prefix: &str) -> Result<Vec<String>, BucketError> {
+        let listing = async {
+            let keys = self.store.keys().await;
+            let keys = keys.map_err(|error| self.error("list", prefix, &error))?;
+            keys.try_filter(|key| future::ready(key.starts_with(prefix)))
+                .try_collect()
+                .await
+                .map_err(|error| self.error("list", prefix, &error))
+        };
+        let listed = tokio::time::timeout(LIST_TIMEOUT, listing).await;
+        listed.unwrap_or_else(|late| Err(self.error("list", prefix, &late)))
     }
 
     fn error(&self, action: &'static str, key: &str, cause: &dyn std::error::Error) -> BucketError {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::Bytes;
 use tracing::warn;
@@ -15,6 +16,8 @@ use crate::wire::{self, Encoded};
 
 /// Messages looked through for one that may be there already. An order has a handful of outcomes.
 const SEARCH_MAX: usize = 64;
+/// Events read of one order. Most orders have fewer than ten.
+const UPDATES_MAX: usize = 10_000;
 
 /// Where outcomes and order events go. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -81,24 +84,38 @@ impl Journal {
         self.store(&subject, &id, &wire::outcome(outcome), trace).await
     }
 
-    /// Stores an order event and fans it out. `key` is the event's identity.
+    /// Fans an order event out and stores it. `key` is the event's identity.
+    ///
+    /// The journal comes last: an event it holds was fanned out for certain, and need never be again.
     pub async fn update(&self, report: &ExecutionReport, key: &str) -> Result<(), PublishError> {
         let id = format!("update:{key}");
         let message = wire::trade_update(report);
-        self.store(
-            &self.subjects.update(&report.order.client_order_id),
-            &id,
-            &message,
-            None,
-        )
-        .await?;
-        self.store(
-            &self.subjects.trade_update(report.order.symbol.as_ref()),
-            &id,
-            &message,
-            None,
-        )
-        .await
+        let fanned_out = self.subjects.trade_update(report.order.symbol.as_ref());
+        self.store(&fanned_out, &id, &message, None).await?;
+        let journaled = self.subjects.update(&report.order.client_order_id);
+        self.store(&journaled, &id, &message, None).await
+    }
+
+    /// The order events stored under a client order id, oldest first. What cannot be read is passed over.
+    pub async fn updates(&self, client_order_id: &str) -> Result<Vec<ExecutionReport>, PublishError> {
+        let subject = self.subjects.update(client_order_id);
+        let mut reports = Vec::new();
+        let mut from = 1;
+        for _ in 0..UPDATES_MAX {
+            let Some(message) = self.next_on(&subject, from).await? else {
+                return Ok(reports);
+            };
+            from = message.sequence + 1;
+            match wire::read_update(&message.payload) {
+                Ok(report) => reports.push(report),
+                Err(error) => warn!(%error, subject, "an order event in the journal cannot be read"),
+            }
+        }
+        warn!(
+            subject,
+            UPDATES_MAX, "too many events of one order, the latest may be told again"
+        );
+        Ok(reports)
     }
 
     /// Stores what could not be read.
@@ -145,35 +162,39 @@ impl Journal {
 
     /// Whether a message with this id is on the subject.
     async fn holds(&self, subject: &str, id: &str) -> Result<bool, PublishError> {
+        let mut from = 1;
+        for _ in 0..SEARCH_MAX {
+            let Some(message) = self.next_on(subject, from).await? else {
+                return Ok(false);
+            };
+            let found = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
+            if found.is_some_and(|found| found.as_str() == id) {
+                return Ok(true);
+            }
+            from = message.sequence + 1;
+        }
+        Ok(false)
+    }
+
+    /// The first message on a subject from a sequence on.
+    async fn next_on(&self, subject: &str, from: u64) -> Result<Option<StreamMessage>, PublishError> {
         let fail = |cause: String| PublishError {
             subject: subject.to_owned(),
             cause,
         };
         let stream = self.connection.jetstream().get_stream_no_info(&self.stream).await;
-        let stream = stream.map_err(|error| fail(error.to_string()))?;
-        let mut from = 1;
-        for _ in 0..SEARCH_MAX {
-            let message = stream
-                .raw_message_builder()
-                .sequence(from)
-                .next_by_subject(subject)
-                .send()
-                .await;
-            match message {
-                Ok(message) => {
-                    let found = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
-                    if found.is_some_and(|found| found.as_str() == id) {
-                        return Ok(true);
-                    }
-                    from = message.sequence + 1;
-                }
-                Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => {
-                    return Ok(false);
-                }
-                Err(error) => return Err(fail(error.to_string())),
-            }
+        let message = stream
+            .map_err(|error| fail(error.to_string()))?
+            .raw_message_builder()
+            .sequence(from)
+            .next_by_subject(subject)
+            .send()
+            .await;
+        match message {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+            Err(error) => Err(fail(error.to_string())),
         }
-        Ok(false)
     }
 }
 

@@ -1,61 +1,350 @@
-//! The task.
+//! The half that publishes: catches up after each gap, then passes on what is heard, and keeps the watermark.
 
-use tokio::sync::watch;
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
 
-use crate::alpaca::rest::Client;
-use crate::alpaca::stream::StreamEndpoint;
-use crate::bus::{Bucket, Journal};
+use super::backfill::{self, Memory};
+use super::ear::Said;
+use super::sequence::{Sequence, Verdict};
+use super::sight::Sight;
+use super::venue::{Store, Trouble, Venue};
+use super::watermark::Watermark;
+use crate::alpaca::stream::Heard;
+use crate::backoff::{Backoff, Reason};
+use crate::bus::journal::until_stored;
 use crate::clock::Clock;
-use crate::config::BlindPolicy;
-use crate::gateway::Gateway;
+use crate::domain::{ExecutionReport, Order, OrderId};
 use crate::positions::PositionsHandle;
+use crate::telemetry::metrics;
 
-/// What the drop copy is built from.
-#[derive(Debug)]
-pub struct Wiring {
-    /// Where execution reports are heard.
-    pub endpoint: StreamEndpoint,
-    /// Where what was not heard is read.
-    pub client: Client,
-    /// Where they are published.
-    pub journal: Journal,
-    /// Where the watermark is kept.
-    pub bucket: Bucket,
-    /// Where blindness is told.
-    pub gateway: Gateway,
-    /// What time it is.
-    pub clock: Clock,
-    /// Who is to know of fills.
-    pub positions: Option<PositionsHandle>,
-    /// Whether blindness holds new orders.
-    pub blind_policy: BlindPolicy,
+/// The watermark is written at most so often. What it trails behind is read again after a crash, and collapses.
+const WATERMARK_EVERY: Duration = Duration::from_secs(1);
+
+/// Shortest time between two back-fills on one stream, so that a venue that talks gibberish costs no more than this.
+const CATCH_UP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often, and how far apart, fills are asked for again when the orders say that there must be more of them.
+const LAGGING_FILLS_TRIES: usize = 3;
+const LAGGING_FILLS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The half that publishes.
+pub(super) struct Relay<'a, V, S> {
+    venue: &'a V,
+    store: &'a S,
+    sight: &'a Sight,
+    clock: &'a Clock,
+    positions: Option<&'a PositionsHandle>,
+    sequence: Sequence,
+    /// How far we have come; unknown until the bucket was read.
+    watermark: Option<Timestamp>,
+    watermark_is_written: bool,
+    watermark_due: Instant,
+    /// The stream that is heard, as far as the queue was read.
+    stream: u64,
+    caught_up: bool,
+    caught_up_at: Option<Instant>,
+    /// Something was missed that a back-fill may find.
+    catch_up_due: Option<Instant>,
+    /// Heard and not published, because what came before it is not known.
+    left: usize,
 }
 
-/// The drop copy.
-#[derive(Debug)]
-pub struct DropCopy {
-    wiring: Wiring,
-    listening: watch::Sender<bool>,
+enum Event {
+    Said(Said),
+    WatermarkDue,
+    CatchUpDue,
+    End,
 }
 
-impl DropCopy {
-    /// Builds it; nothing is connected before [`DropCopy::run`].
-    pub fn new(wiring: Wiring) -> Self {
+impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
+    pub(super) fn new(
+        venue: &'a V,
+        store: &'a S,
+        sight: &'a Sight,
+        clock: &'a Clock,
+        positions: Option<&'a PositionsHandle>,
+    ) -> Self {
         Self {
-            wiring,
-            listening: watch::Sender::new(false),
+            venue,
+            store,
+            sight,
+            clock,
+            positions,
+            sequence: Sequence::default(),
+            watermark: None,
+            watermark_is_written: true,
+            watermark_due: Instant::now(),
+            stream: 0,
+            caught_up: false,
+            caught_up_at: None,
+            catch_up_due: None,
+            left: 0,
         }
     }
 
-    /// True while the venue's reports are heard and nothing missed is left to be published.
-    pub fn listening(&self) -> watch::Receiver<bool> {
-        self.listening.subscribe()
+    /// Runs until the queue is closed and empty.
+    pub(super) async fn run(mut self, mut said: mpsc::Receiver<Said>, stop: &CancellationToken) {
+        loop {
+            match self.next_event(&mut said).await {
+                Event::Said(Said::Listening(stream)) => {
+                    self.stream = stream;
+                    self.catch_up(stop).await;
+                    if let Some(positions) = self.positions {
+                        positions.refresh();
+                    }
+                }
+                Event::Said(Said::Heard(Heard::Report(report))) => self.hear(&report, stop).await,
+                Event::Said(Said::Heard(Heard::Unreadable { .. })) => self.want_to_catch_up(),
+                Event::CatchUpDue => {
+                    self.sight
+                        .missing("something the venue said was not heard or could not be read");
+                    self.catch_up(stop).await;
+                }
+                Event::WatermarkDue => self.write_watermark().await,
+                Event::End => break,
+            }
+        }
+        if self.left > 0 {
+            warn!(
+                self.left,
+                "stopped before the gap was closed; the next start reads it again"
+            );
+        }
+        if !self.watermark_is_written {
+            self.write_watermark().await;
+        }
     }
 
-    /// Runs until `stop`, then publishes what it has heard.
-    pub async fn run(self, stop: CancellationToken) {
-        stop.cancelled().await;
-        drop(self.wiring);
+    /// Only waits. Losing any branch loses nothing.
+    async fn next_event(&self, said: &mut mpsc::Receiver<Said>) -> Event {
+        let never = Instant::now() + Duration::from_secs(24 * 3600);
+        let watermark_due = if self.watermark_is_written {
+            never
+        } else {
+            self.watermark_due
+        };
+        tokio::select! {
+            biased;
+            () = sleep_until(watermark_due) => Event::WatermarkDue, // cancel-safe: level-triggered
+            () = sleep_until(self.catch_up_due.unwrap_or(never)) => Event::CatchUpDue, // cancel-safe: level-triggered
+            next = said.recv() => next.map_or(Event::End, Event::Said), // cancel-safe: docs
+        }
     }
+
+    /// Passes on what was heard. Waits for NATS for as long as it takes: meanwhile the queue fills, and then the
+    /// socket is no longer read. Whoever stops the daemon bounds it; what is lost then is read again at the next
+    /// start, for the watermark has not passed it.
+    async fn hear(&mut self, report: &ExecutionReport, stop: &CancellationToken) {
+        if self.caught_up && self.sequence.leaves_gap(report) {
+            warn!(order = report.order.client_order_id, "a fill was not heard");
+            if self.caught_up_lately() {
+                self.want_to_catch_up();
+            } else {
+                self.sight.missing("a fill was not heard");
+                self.catch_up(stop).await;
+            }
+        }
+        if !self.caught_up {
+            self.left += 1; // out of turn; the back-fill of the next start tells it in turn
+            return;
+        }
+        self.publish(report).await;
+        self.advance(report.timestamp);
+    }
+
+    async fn publish(&mut self, report: &ExecutionReport) {
+        match self.sequence.judge(report) {
+            Verdict::News => {}
+            Verdict::Repeat => {
+                debug!(identity = report.identity(), "an order event was told before");
+                return metrics::update_dropped("repeat");
+            }
+            Verdict::Replay => {
+                debug!(identity = report.identity(), "an event of an order that is over");
+                return metrics::update_dropped("replay");
+            }
+        }
+        until_stored("order event", || self.store.publish(report)).await;
+        self.sequence.note(report);
+        metrics::update_published();
+        if let Some(positions) = self.positions.filter(|_| report.is_fill()) {
+            positions.refresh();
+        }
+    }
+
+    fn advance(&mut self, to: Timestamp) {
+        self.watermark = self.watermark.max(Some(to));
+        if self.watermark_is_written {
+            self.watermark_is_written = false;
+            self.watermark_due = self.watermark_due.max(Instant::now());
+        }
+    }
+
+    async fn write_watermark(&mut self) {
+        self.watermark_due = Instant::now() + WATERMARK_EVERY;
+        let Some(at) = self.watermark else { return };
+        let live = self.sequence.live().collect();
+        match self.store.set_watermark(Watermark { at, live }.write()).await {
+            Ok(()) => self.watermark_is_written = true,
+            Err(trouble) => debug!(%trouble, "the watermark is not written, trying again"),
+        }
+    }
+
+    fn caught_up_lately(&self) -> bool {
+        self.caught_up_at.is_some_and(|at| at.elapsed() < CATCH_UP_EVERY)
+    }
+
+    fn want_to_catch_up(&mut self) {
+        let earliest = self.caught_up_at.map(|at| at + CATCH_UP_EVERY);
+        let now = Instant::now();
+        self.catch_up_due
+            .get_or_insert(earliest.map_or(now, |at| at.max(now)));
+    }
+
+    /// Publishes what was missed, trying until it is done or it is time to stop. Until then we are blind.
+    async fn catch_up(&mut self, stop: &CancellationToken) {
+        self.caught_up = false;
+        self.catch_up_due = None;
+        let mut backoff = Backoff::new(Reason::MirrorRead);
+        loop {
+            // cancel-safe: what is stored is noted after it is stored, and the watermark moves last
+            let Some(tried) = stop.run_until_cancelled(self.try_to_catch_up()).await else {
+                return;
+            };
+            let Err(trouble) = tried else { break };
+            warn!(%trouble, "the gap in the trade updates is not closed, trying again");
+            self.sight
+                .missing(&format!("catching up with the venue: {trouble}"));
+            let pause = backoff.next_delay().max(trouble.retry_after.unwrap_or_default());
+            // cancel-safe: nothing but time passes
+            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+        self.caught_up = true;
+        self.caught_up_at = Some(Instant::now());
+        self.sight.caught_up(self.stream);
+    }
+
+    async fn try_to_catch_up(&mut self) -> Result<(), Trouble> {
+        // By the venue's clock, and before the reads: what happens during them is read again next time.
+        let began = self.venue.now().await?;
+        if self.watermark.is_none() && !self.recall().await? {
+            return self.begin(began).await;
+        }
+        let memory = self.remember().await?;
+        let now = self.clock.now();
+        for id in with_news(&memory, &self.sequence, now) {
+            for report in self.store.published(&id).await? {
+                self.sequence.note(&report);
+            }
+        }
+        let untold = memory.untold(&self.sequence, now);
+        if !untold.is_empty() {
+            info!(events = untold.len(), since = %memory.since, "publishing what was missed");
+        }
+        for report in &untold {
+            self.publish(report).await;
+        }
+        for order in &memory.orders {
+            self.sequence.settle(order);
+        }
+        self.advance(began);
+        Ok(())
+    }
+
+    /// Reads the watermark. False when there is none: this account is new to us.
+    async fn recall(&mut self) -> Result<bool, Trouble> {
+        let Some(value) = self.store.watermark().await? else {
+            return Ok(false);
+        };
+        let Some(watermark) = Watermark::read(&value) else {
+            error!("the watermark cannot be read; what happened before this start may be missing");
+            return Ok(false);
+        };
+        for (id, filled) in watermark.live {
+            self.sequence.remember(id, filled);
+        }
+        self.watermark = Some(watermark.at);
+        Ok(true)
+    }
+
+    /// The first start: what is, is old.
+    async fn begin(&mut self, now: Timestamp) -> Result<(), Trouble> {
+        let open = self.venue.open_orders().await?;
+        for order in &open {
+            self.sequence.settle(order);
+        }
+        let live = self.sequence.live().collect();
+        let watermark = Watermark { at: now, live };
+        // Before anything is published: a start that dies here must not be a first start again.
+        self.store.set_watermark(watermark.write()).await?;
+        info!(open_orders = open.len(), at = %now, "no watermark, the drop copy begins now");
+        self.watermark = Some(now);
+        Ok(())
+    }
+
+    /// Asks the venue what it remembers since the watermark.
+    async fn remember(&mut self) -> Result<Memory, Trouble> {
+        let at = self.watermark.unwrap_or(Timestamp::MIN);
+        let since = Watermark { at, live: Vec::new() }.since();
+        let mut orders = self.venue.orders_since(since).await?;
+        orders.extend(self.venue.open_orders().await?);
+        // Fills after orders, so that no order is ahead of its fills but by the venue's own delay.
+        let fills = self.venue.fills_since(since).await?;
+        let mut memory = Memory {
+            orders: backfill::latest(orders),
+            fills,
+            since,
+        };
+        for id in self.ended(&memory) {
+            match self.venue.order(id).await? {
+                Some(order) => memory.orders.push(order),
+                None => {
+                    warn!(order_id = %id, "the venue no longer knows an order");
+                    self.sequence.forget(id);
+                }
+            }
+        }
+        for _ in 0..LAGGING_FILLS_TRIES {
+            if !memory.fills_lag(&self.sequence) {
+                break;
+            }
+            sleep(LAGGING_FILLS_PAUSE).await;
+            memory.fills = self.venue.fills_since(since).await?;
+        }
+        Ok(memory)
+    }
+
+    /// Orders to be asked for by id: those that lived and are listed nowhere, and those only a fill names.
+    fn ended(&self, memory: &Memory) -> Vec<OrderId> {
+        let mut wanted = memory.orders_wanted();
+        let listed: HashSet<_> = memory.orders.iter().filter_map(|order| order.id).collect();
+        let live = self.sequence.live().map(|(id, _)| id);
+        wanted.extend(live.filter(|id| !listed.contains(id)));
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+}
+
+/// Client order ids of the orders of which something seems untold: whether it is, the journal knows.
+fn with_news(memory: &Memory, sequence: &Sequence, now: Timestamp) -> Vec<String> {
+    let untold = memory.untold(sequence, now);
+    let mut ids: Vec<_> = untold
+        .into_iter()
+        .map(|report| {
+            let Order { client_order_id, .. } = report.order;
+            client_order_id
+        })
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }

@@ -51,7 +51,11 @@ impl Mirror {
     /// Builds it; nothing is read before [`Mirror::run`].
     pub fn new(wiring: Wiring) -> Self {
         let (wanted, first) = (Arc::default(), watch::Sender::new(false));
-        Self { wiring, wanted, first }
+        Self {
+            wiring,
+            wanted,
+            first,
+        }
     }
 
     /// The one way to reach the task.

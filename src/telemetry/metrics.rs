@@ -26,6 +26,7 @@ const VENUE_REQUEST: &str = "nalpaca_venue_request_seconds";
 const RATE_BUDGET_REMAINING: &str = "nalpaca_rate_budget_remaining";
 const UPDATES: &str = "nalpaca_updates_total";
 const UPDATES_PUBLISHED: &str = "nalpaca_updates_published_total";
+const UPDATES_DROPPED: &str = "nalpaca_updates_dropped_total";
 const POSITIONS_AGE: &str = "nalpaca_positions_age_seconds";
 const POSITIONS_REFRESH: &str = "nalpaca_positions_refresh_total";
 const CONDITION: &str = "nalpaca_condition";
@@ -39,7 +40,7 @@ enum Type {
 }
 
 /// Name, type, unit of measure and meaning of every metric.
-const FAMILIES: [(&str, Type, Unit, &str); 18] = [
+const FAMILIES: [(&str, Type, Unit, &str); 19] = [
     (
         BUILD_INFO,
         Type::Gauge,
@@ -124,6 +125,12 @@ const FAMILIES: [(&str, Type, Unit, &str); 18] = [
         Type::Counter,
         Unit::Count,
         "Order events whose publication the journal confirmed.",
+    ),
+    (
+        UPDATES_DROPPED,
+        Type::Counter,
+        Unit::Count,
+        "Order events heard again and not published again, by reason: repeat, or replay of an order that is over.",
     ),
     (
         POSITIONS_AGE,
@@ -292,6 +299,11 @@ pub fn update_published() {
     counter!(UPDATES_PUBLISHED).increment(1);
 }
 
+/// An order event was heard again. The reason is one of the drop copy's own words.
+pub fn update_dropped(reason: &'static str) {
+    counter!(UPDATES_DROPPED, "reason" => reason).increment(1);
+}
+
 /// Age of the positions in the bucket.
 pub fn positions_age(age: Duration) {
     gauge!(POSITIONS_AGE).set(age.as_secs_f64());
@@ -373,6 +385,7 @@ mod tests {
             venue_answered("/v2/orders", Some(422), Duration::from_millis(30));
             rate_budget_remaining(180);
             update_heard("fill");
+            update_dropped("repeat");
             positions_age(Duration::from_secs(3));
         });
         for (name, kind, unit, help) in FAMILIES {

@@ -1,9 +1,62 @@
 //! Wires what tells the world: the positions mirror and the drop copy.
 
-use super::Daemon;
-use super::tasks::Tasks;
-use crate::bus::{Bucket, Journal};
+use tokio::sync::watch;
+use tracing::info;
 
-/// Starts the mirror and the drop copy, and waits until the first positions are written and the venue's stream is
-/// heard.
-pub(super) async fn start(_daemon: &Daemon, _tasks: &mut Tasks, _bucket: &Bucket, _journal: &Journal) {}
+use super::Daemon;
+use super::tasks::{Floor, Tasks};
+use crate::alpaca::stream::StreamEndpoint;
+use crate::bus::{Bucket, Connection, Journal};
+use crate::config::BlindPolicy;
+use crate::drop_copy::{self, DropCopy};
+use crate::positions::{self, Mirror};
+
+/// Starts the mirror and the drop copy, and waits until the first positions are written and, where orders wait for
+/// it, the venue's stream is heard.
+pub(super) async fn start(
+    daemon: &Daemon,
+    tasks: &mut Tasks,
+    connection: &Connection,
+    bucket: &Bucket,
+    journal: &Journal,
+) {
+    let config = &daemon.config;
+    let mirror = Mirror::new(positions::Wiring {
+        client: daemon.venue.clone(),
+        bucket: bucket.clone(),
+        link: connection.link(),
+        gateway: daemon.gateway.clone(),
+        clock: daemon.clock.clone(),
+        refresh_interval: config.positions.refresh_interval,
+    });
+    let (handle, first_done) = (mirror.handle(), mirror.first_done());
+    tasks.essential(Floor::Feeds, "positions mirror", mirror.run(tasks.stop_of(Floor::Feeds)));
+
+    if config.trade_updates.enabled {
+        let drop_copy = DropCopy::new(drop_copy::Wiring {
+            endpoint: StreamEndpoint::beside(&config.alpaca.base_url, daemon.credential.clone()),
+            client: daemon.venue.clone(),
+            journal: journal.clone(),
+            bucket: bucket.clone(),
+            gateway: daemon.gateway.clone(),
+            clock: daemon.clock.clone(),
+            positions: Some(handle),
+            blind_policy: config.orders.blind_policy,
+        });
+        let listening = drop_copy.listening();
+        tasks.essential(Floor::Feeds, "drop copy", drop_copy.run(tasks.stop_of(Floor::Feeds)));
+        if config.orders.blind_policy == BlindPolicy::Hold {
+            latched(listening).await;
+        }
+    } else {
+        info!("trade updates are switched off; orders are sent without seeing what becomes of them");
+    }
+    latched(first_done).await;
+}
+
+/// Waits until a latch is set; for ever if its owner has gone, which ends the daemon elsewhere.
+async fn latched(mut latch: watch::Receiver<bool>) {
+    if latch.wait_for(|set| *set).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -201,7 +201,7 @@ impl Daemon {
             mode: self.config.provision,
         };
         tasks.helper("drift", stages::watch_drift(watch));
-        feeds::start(self, tasks, &bucket, &journal).await;
+        feeds::start(self, tasks, connection, &bucket, &journal).await;
         desk::start(self, tasks, connection, beats, ledger, journal).await;
         Start::Ready
     }

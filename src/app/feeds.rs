@@ -30,7 +30,11 @@ pub(super) async fn start(
         refresh_interval: config.positions.refresh_interval,
     });
     let (handle, first_done) = (mirror.handle(), mirror.first_done());
-    tasks.essential(Floor::Feeds, "positions mirror", mirror.run(tasks.stop_of(Floor::Feeds)));
+    tasks.essential(
+        Floor::Feeds,
+        "positions mirror",
+        mirror.run(tasks.stop_of(Floor::Feeds)),
+    );
 
     if config.trade_updates.enabled {
         let drop_copy = DropCopy::new(drop_copy::Wiring {
@@ -44,7 +48,11 @@ pub(super) async fn start(
             blind_policy: config.orders.blind_policy,
         });
         let listening = drop_copy.listening();
-        tasks.essential(Floor::Feeds, "drop copy", drop_copy.run(tasks.stop_of(Floor::Feeds)));
+        tasks.essential(
+            Floor::Feeds,
+            "drop copy",
+            drop_copy.run(tasks.stop_of(Floor::Feeds)),
+        );
         if config.orders.blind_policy == BlindPolicy::Hold {
             latched(listening).await;
         }

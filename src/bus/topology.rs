@@ -29,8 +29,8 @@ const COMMAND_SIZE_MAX: i32 = 64 * KIB;
 const COMMANDS_MAX: i64 = 100_000;
 /// How long a delivery may go without a beat. Beats come every three seconds.
 const ACK_WAIT: Duration = Duration::from_secs(10);
-/// Deliveries outstanding at once, above what one daemon takes in hand.
-const ACK_PENDING_MAX: i64 = 512;
+/// Deliveries outstanding at once, above what one daemon takes in hand. The server's own default.
+const ACK_PENDING_MAX: i64 = 1000;
 
 /// Everything this program lives on.
 #[derive(Clone, Debug)]

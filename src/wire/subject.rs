@@ -188,7 +188,8 @@ impl Subjects {
         format!("{}.data.v0.tradeupdates.>", self.prefix)
     }
 
-    /// What the data stream captures: everything but the torrents (quotes, trades, order books).
+    /// What the data stream captures: everything but the torrents (quotes, trades, order books). Minute bars of
+    /// stocks have the subject the Go program gave them, `stocks.<SYM>`.
     pub fn data(&self) -> Vec<String> {
         let mut subjects = vec![
             self.trade_updates(),
@@ -196,7 +197,8 @@ impl Subjects {
             format!("{}.data.v0.news.>", self.prefix),
         ];
         for class in ["stocks", "crypto", "options"] {
-            for kind in ["bars", "updatedbars", "dailybars", "statuses"] {
+            let bars = (class != "stocks").then_some("bars");
+            for kind in ["updatedbars", "dailybars", "statuses"].into_iter().chain(bars) {
                 subjects.push(format!("{}.data.v0.{class}.{kind}.>", self.prefix));
             }
         }

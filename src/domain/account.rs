@@ -34,6 +34,21 @@ pub struct Account {
     pub crypto_status: String,
 }
 
+/// The account as a dated statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountStatement {
+    /// What was stated.
+    pub account: Account,
+    /// It was true at the venue at this instant.
+    pub as_of: Timestamp,
+    /// Where it came from.
+    pub source: &'static str,
+    /// Whether it can still be vouched for.
+    pub fresh: bool,
+    /// Goes up by one with each statement, also across restarts.
+    pub version: u64,
+}
+
 /// The market's clock as the venue states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarketClock {

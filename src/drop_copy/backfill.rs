@@ -287,3 +287,6 @@ pub(super) fn latest(snapshots: impl IntoIterator<Item = Order>) -> Vec<Order> {
     }
     orders
 }
+
+#[cfg(test)]
+mod tests;

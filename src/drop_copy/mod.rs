@@ -113,3 +113,6 @@ impl DropCopy {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

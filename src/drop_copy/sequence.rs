@@ -262,3 +262,6 @@ fn stretch(report: &ExecutionReport) -> Stretch {
     };
     Stretch { before, after }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,42 @@
-//! The owner of the holdings.
+//! The owner of the holdings: one task that asks, dates and writes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
 
-use crate::alpaca::rest::Client;
+use super::shelf::{Keys, Shelf};
+use crate::alpaca::rest::{Client, ReadError};
+use crate::backoff::{Backoff, Reason};
 use crate::bus::{Bucket, Link};
 use crate::clock::Clock;
+use crate::domain::account::AccountStatement;
+use crate::domain::{Account, ConditionName, Holdings, Position};
 use crate::gateway::Gateway;
+use crate::telemetry::metrics;
+
+/// Where statements come from.
+const SOURCE: &str = "rest";
+
+/// A fill is answered at once, and then once more after so long, because the venue's positions lag its fills. Fills
+/// in between share that second look, so a burst costs one read a second of the account's request budget.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// On top of two refresh intervals: what a slow read may take before a statement counts as stale.
+const STALE_GRACE: Duration = Duration::from_secs(5);
+
+/// While the venue refuses the account, it is asked again this often.
+const REFUSED_RETRY: Duration = Duration::from_secs(5);
+
+/// How often the age of the positions is measured.
+const AGE_EVERY: Duration = Duration::from_secs(5);
+
+/// Longest wait for the bucket when the daemon stops.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// What the mirror is built from.
 #[derive(Debug)]
@@ -33,44 +60,409 @@ pub struct Wiring {
 pub struct PositionsHandle(Arc<Notify>);
 
 impl PositionsHandle {
-    /// Something moved the position. Returns at once; many calls make one refresh.
+    /// Something may have moved the positions. Returns at once; calls in quick succession make one refresh.
     pub fn refresh(&self) {
         self.0.notify_one();
     }
 }
 
-/// The task.
-#[derive(Debug)]
-pub struct Mirror {
-    wiring: Wiring,
-    wanted: Arc<Notify>,
-    first: watch::Sender<bool>,
+/// What the mirror needs of the venue.
+trait Venue: Send + Sync {
+    fn positions(&self) -> impl Future<Output = Result<Vec<Position>, ReadError>> + Send;
+    fn account(&self) -> impl Future<Output = Result<Account, ReadError>> + Send;
 }
+
+impl Venue for Client {
+    async fn positions(&self) -> Result<Vec<Position>, ReadError> {
+        Ok(Self::positions(self).await?.value)
+    }
+
+    async fn account(&self) -> Result<Account, ReadError> {
+        Ok(Self::account(self).await?.value)
+    }
+}
+
+/// The mirror.
+#[derive(Debug)]
+pub struct Mirror(Task<Client, Bucket>);
 
 impl Mirror {
     /// Builds it; nothing is read before [`Mirror::run`].
     pub fn new(wiring: Wiring) -> Self {
-        let (wanted, first) = (Arc::default(), watch::Sender::new(false));
-        Self {
-            wiring,
-            wanted,
-            first,
-        }
+        Self(Task::new(
+            wiring.client,
+            wiring.bucket,
+            wiring.link,
+            wiring.gateway,
+            wiring.clock,
+            wiring.refresh_interval,
+        ))
     }
 
     /// The one way to reach the task.
     pub fn handle(&self) -> PositionsHandle {
-        PositionsHandle(Arc::clone(&self.wanted))
+        PositionsHandle(Arc::clone(&self.0.wanted))
     }
 
     /// Turns true when the first fresh statement is in the bucket, and stays so.
     pub fn first_done(&self) -> watch::Receiver<bool> {
-        self.first.subscribe()
+        self.0.first_done.subscribe()
     }
 
-    /// Runs until `stop`.
+    /// Runs until `stop`, then says of the last statement that nobody vouches for it any more.
     pub async fn run(self, stop: CancellationToken) {
-        stop.cancelled().await;
-        drop(self.wiring);
+        self.0.run(stop).await;
     }
 }
+
+#[derive(Debug)]
+struct Task<V, K> {
+    venue: V,
+    shelf: Shelf<K>,
+    link: watch::Receiver<Link>,
+    /// The connection to NATS the bucket was written through.
+    connection: u64,
+    gateway: Gateway,
+    clock: Clock,
+    refresh_interval: Duration,
+    wanted: Arc<Notify>,
+    first_done: watch::Sender<bool>,
+    holdings: Option<Holdings>,
+    account: Option<AccountStatement>,
+    plan: Plan,
+}
+
+/// When to do what next.
+#[derive(Debug)]
+struct Plan {
+    positions_at: Instant,
+    /// The second look after a fill.
+    again_at: Option<Instant>,
+    /// A read failed; fills do not shorten the pause.
+    not_before: Instant,
+    account_at: Instant,
+    /// A statement is waiting to be written.
+    write_at: Option<Instant>,
+    account_write_at: Option<Instant>,
+    /// When the last statement is no longer to be trusted; `None` when that is already said.
+    stale_at: Option<Instant>,
+    /// When the venue was last asked for positions.
+    asked_at: Option<Instant>,
+    read_backoff: Backoff,
+    account_backoff: Backoff,
+    write_backoff: Backoff,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Stop,
+    Wanted,
+    Linked(u64),
+    ReadPositions,
+    ReadAccount,
+    Write,
+    WriteAccount,
+    Stale,
+    Measure,
+}
+
+impl<V: Venue, K: Keys> Task<V, K> {
+    fn new(
+        venue: V,
+        bucket: K,
+        link: watch::Receiver<Link>,
+        gateway: Gateway,
+        clock: Clock,
+        refresh_interval: Duration,
+    ) -> Self {
+        let now = Instant::now();
+        let connection = link.borrow().generation;
+        Self {
+            venue,
+            shelf: Shelf::new(bucket),
+            connection,
+            link,
+            gateway,
+            clock,
+            refresh_interval,
+            wanted: Arc::default(),
+            first_done: watch::Sender::new(false),
+            holdings: None,
+            account: None,
+            plan: Plan {
+                positions_at: now,
+                again_at: None,
+                not_before: now,
+                account_at: now,
+                write_at: None,
+                account_write_at: None,
+                stale_at: Some(now + refresh_interval * 2 + STALE_GRACE),
+                asked_at: None,
+                read_backoff: Backoff::new(Reason::MirrorRead),
+                account_backoff: Backoff::new(Reason::MirrorRead),
+                write_backoff: Backoff::new(Reason::Nats),
+            },
+        }
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        loop {
+            match self.next_event(&stop).await {
+                Event::Stop => break,
+                Event::Wanted => self.plan.look_twice(Instant::now()),
+                Event::Linked(connection) => self.relink(connection),
+                Event::ReadPositions => self.read_positions(&stop).await,
+                Event::ReadAccount => self.read_account(&stop).await,
+                Event::Write => self.write(&stop).await,
+                Event::WriteAccount => self.write_account(&stop).await,
+                Event::Stale => self.turn_stale("the positions were not refreshed in time"),
+                Event::Measure => {}
+            }
+            self.measure();
+        }
+        self.retire().await;
+    }
+
+    /// Only waits. Losing any branch loses nothing.
+    async fn next_event(&mut self, stop: &CancellationToken) -> Event {
+        let (event, due) = self.plan.next(Instant::now());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Event::Stop, // cancel-safe: level-triggered
+            connection = relinked(&mut self.link, self.connection) => Event::Linked(connection), // cancel-safe: level-triggered
+            () = self.wanted.notified() => Event::Wanted, // cancel-safe: a permit is taken only when it is returned
+            () = sleep_until(due) => event, // cancel-safe: level-triggered
+        }
+    }
+
+    async fn read_positions(&mut self, stop: &CancellationToken) {
+        let asked = Instant::now();
+        let as_of = self.clock.now();
+        self.plan.begin_positions(asked, self.refresh_interval);
+        let read = {
+            let reading = self.venue.positions();
+            tokio::pin!(reading);
+            let stale_at = self.plan.stale_at;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return, // a read that nobody waits for changes nothing
+                read = &mut reading => Some(read),
+                // Given up and begun anew, after what it held up is said.
+                () = sleep_until(stale_at.unwrap_or(asked)), if stale_at.is_some() => None,
+            }
+        };
+        let Some(read) = read else {
+            self.turn_stale("the venue takes too long to tell the positions");
+            self.plan.positions_at = Instant::now();
+            return;
+        };
+        metrics::positions_refreshed(read.is_ok());
+        match read {
+            Ok(positions) => self.state(positions, as_of, asked),
+            Err(error) => {
+                let pause = self.plan.read_backoff.next_delay().max(retry_after(&error));
+                self.plan.not_before = Instant::now() + pause;
+                self.plan.positions_at = self.plan.not_before;
+                self.note_refusal(&error);
+                self.turn_stale(&format!("the positions cannot be read: {error}"));
+            }
+        }
+    }
+
+    /// Takes a new statement.
+    fn state(&mut self, positions: Vec<Position>, as_of: Timestamp, asked: Instant) {
+        self.plan.read_backoff.reset();
+        self.holdings = Some(Holdings {
+            positions,
+            as_of,
+            source: SOURCE,
+            fresh: true,
+            version: 0, // the shelf numbers it
+        });
+        self.plan.stale_at = Some(asked + self.refresh_interval * 2 + STALE_GRACE);
+        self.plan.write_at = Some(Instant::now());
+        self.gateway.clear(ConditionName::PositionsStale);
+    }
+
+    /// Says of the last statement that it is not to be trusted. Said once.
+    fn turn_stale(&mut self, reason: &str) {
+        self.plan.stale_at = None;
+        self.gateway.raise(ConditionName::PositionsStale, reason, false);
+        if let Some(holdings) = self.holdings.as_mut().filter(|holdings| holdings.fresh) {
+            holdings.fresh = false;
+            self.plan.write_at = Some(Instant::now());
+        }
+    }
+
+    async fn write(&mut self, stop: &CancellationToken) {
+        self.plan.write_at = None;
+        let Some(holdings) = &mut self.holdings else {
+            return;
+        };
+        // Stopping in the middle leaves a statement half written; the last one, written next, completes it.
+        let Some(written) = stop.run_until_cancelled(self.shelf.write(holdings)).await else {
+            return;
+        };
+        match written {
+            Ok(()) => {
+                self.plan.write_backoff.reset();
+                if holdings.fresh {
+                    self.first_done.send_replace(true);
+                }
+            }
+            Err(error) => {
+                debug!(%error, "the positions are not written, trying again");
+                self.plan.write_at = Some(Instant::now() + self.plan.write_backoff.next_delay());
+            }
+        }
+    }
+
+    async fn read_account(&mut self, stop: &CancellationToken) {
+        let as_of = self.clock.now();
+        // cancel-safe: a read that nobody waits for changes nothing
+        let Some(read) = stop.run_until_cancelled(self.venue.account()).await else {
+            return;
+        };
+        match read {
+            Ok(account) => {
+                self.plan.account_backoff.reset();
+                self.plan.account_at = Instant::now() + self.refresh_interval;
+                self.gateway.clear(ConditionName::AccountRefused);
+                self.account = Some(AccountStatement {
+                    account,
+                    as_of,
+                    source: SOURCE,
+                    fresh: true,
+                    version: 0, // the shelf numbers it
+                });
+                self.plan.account_write_at = Some(Instant::now());
+            }
+            Err(error) => {
+                let pause = self.plan.account_backoff.next_delay().max(retry_after(&error));
+                self.plan.account_at = Instant::now() + pause;
+                warn!(%error, "the account cannot be read");
+                self.note_refusal(&error);
+                if let Some(account) = self.account.as_mut().filter(|account| account.fresh) {
+                    account.fresh = false;
+                    self.plan.account_write_at = Some(Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn write_account(&mut self, stop: &CancellationToken) {
+        self.plan.account_write_at = None;
+        let Some(account) = &mut self.account else { return };
+        // cancel-safe: one key, written or not
+        let written = stop.run_until_cancelled(self.shelf.write_account(account)).await;
+        if let Some(Err(error)) = written {
+            debug!(%error, "the account is not written, trying again");
+            self.plan.account_write_at = Some(Instant::now() + self.plan.write_backoff.next_delay());
+        }
+    }
+
+    /// The venue refuses us: no order can pass. Only an account that is read takes it back, so that is tried soon.
+    fn note_refusal(&mut self, error: &ReadError) {
+        if let ReadError::AccountRefused(_) = error {
+            let known = self.gateway.has(ConditionName::AccountRefused);
+            let reason = error.to_string();
+            if !known {
+                error!(reason, "no order can pass until the account is in order");
+            }
+            self.gateway.raise(ConditionName::AccountRefused, reason, true);
+        }
+        if self.gateway.has(ConditionName::AccountRefused) {
+            self.plan.account_at = self.plan.account_at.min(Instant::now() + REFUSED_RETRY);
+        }
+    }
+
+    /// NATS is back, perhaps another one, perhaps with another bucket.
+    fn relink(&mut self, connection: u64) {
+        let now = Instant::now();
+        self.connection = connection;
+        self.shelf.distrust();
+        self.plan.positions_at = self.plan.not_before.max(now);
+        self.plan.write_at = self.holdings.as_ref().map(|_| now);
+        self.plan.account_write_at = self.account.as_ref().map(|_| now);
+    }
+
+    fn measure(&self) {
+        if let Some(holdings) = &self.holdings {
+            let age = self.clock.now().duration_since(holdings.as_of);
+            metrics::positions_age(Duration::try_from(age).unwrap_or_default());
+        }
+    }
+
+    /// From here on nobody vouches for what is in the bucket.
+    async fn retire(mut self) {
+        let last_words = async {
+            if let Some(mut holdings) = self.holdings.take() {
+                holdings.fresh = false;
+                self.shelf.write(&mut holdings).await?;
+            }
+            if let Some(mut account) = self.account.take() {
+                account.fresh = false;
+                self.shelf.write_account(&mut account).await?;
+            }
+            Ok::<(), K::Error>(())
+        };
+        match timeout(LAST_WRITE, last_words).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the positions are left as they are"),
+            Err(_) => warn!("the positions are left as they are, the bucket does not answer"),
+        }
+    }
+}
+
+impl Plan {
+    /// What comes next, and when; at the latest the age is measured.
+    fn next(&self, now: Instant) -> (Event, Instant) {
+        let planned = [
+            (Event::Write, self.write_at),
+            (Event::WriteAccount, self.account_write_at),
+            (Event::Stale, self.stale_at),
+            (Event::ReadPositions, Some(self.positions_at)),
+            (Event::ReadAccount, Some(self.account_at)),
+            (Event::Measure, Some(now + AGE_EVERY)),
+        ];
+        let due = planned.into_iter().filter_map(|(event, at)| Some((event, at?)));
+        due.min_by_key(|(_, at)| *at)
+            .unwrap_or((Event::Measure, now + AGE_EVERY))
+    }
+
+    /// Something moved the positions: look now, unless the venue was asked just before, and look again.
+    fn look_twice(&mut self, now: Instant) {
+        let earliest = self.asked_at.map_or(now, |asked| asked + SECOND_LOOK);
+        let earliest = earliest.max(self.not_before).max(now);
+        self.positions_at = self.positions_at.min(earliest);
+        self.again_at = Some(self.positions_at + SECOND_LOOK);
+    }
+
+    /// The venue is asked now, and next when nothing happens.
+    fn begin_positions(&mut self, now: Instant, interval: Duration) {
+        self.asked_at = Some(now);
+        let again = self.again_at.take().filter(|again| *again > now);
+        self.positions_at = again.unwrap_or(now + interval);
+    }
+}
+
+/// Waits until NATS is connected by another connection than the known one, and says which.
+async fn relinked(link: &mut watch::Receiver<Link>, known: u64) -> u64 {
+    let another = link
+        .wait_for(|link| link.connected && link.generation != known)
+        .await;
+    match another.map(|link| link.generation) {
+        Ok(generation) => generation,
+        Err(_) => std::future::pending().await, // nobody tells any more: the connection is closed for good
+    }
+}
+
+fn retry_after(error: &ReadError) -> Duration {
+    match error {
+        ReadError::AccountRefused(_) => Duration::ZERO,
+        ReadError::Failed { retry_after, .. } => retry_after.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

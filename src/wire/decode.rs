@@ -574,3 +574,10 @@ pub fn read_positions_version(payload: &[u8]) -> u64 {
         .map(|positions| positions.version)
         .unwrap_or_default()
 }
+
+/// The version of an `Account` value, as [`read_positions_version`].
+pub fn read_account_version(payload: &[u8]) -> u64 {
+    pb::Account::decode(payload)
+        .map(|account| account.version)
+        .unwrap_or_default()
+}

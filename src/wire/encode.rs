@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use sha2::{Digest as _, Sha256};
 
 use super::proto::tradesvc as pb;
+use crate::domain::account::AccountStatement;
 use crate::domain::execution::{OrderClass, OrderType};
 use crate::domain::order::{
     AdvancedInstructions, Exits, PositionIntent, Pricing, Side, Size, StopLoss, Structure, TakeProfit,
@@ -425,6 +426,42 @@ pub fn position(position: &Position, holdings: &Holdings) -> Encoded {
             fresh: holdings.fresh,
             version: holdings.version,
             ..position_message(position)
+        },
+    )
+}
+
+/// The account, dated.
+pub fn account(statement: &AccountStatement) -> Encoded {
+    let account = &statement.account;
+    encoded(
+        "tradesvc.v0.Account",
+        &pb::Account {
+            id: account.id.clone(),
+            account_number: account.account_number.clone(),
+            status: account.status.clone(),
+            currency: account.currency.clone(),
+            cash: amount(account.cash),
+            equity: amount(account.equity),
+            last_equity: amount(account.last_equity),
+            buying_power: amount(account.buying_power),
+            regt_buying_power: amount(account.regt_buying_power),
+            non_marginable_buying_power: amount(account.non_marginable_buying_power),
+            options_buying_power: amount(account.options_buying_power),
+            portfolio_value: amount(account.portfolio_value),
+            long_market_value: amount(account.long_market_value),
+            short_market_value: amount(account.short_market_value),
+            initial_margin: amount(account.initial_margin),
+            maintenance_margin: amount(account.maintenance_margin),
+            multiplier: amount(account.multiplier),
+            trading_blocked: account.trading_blocked,
+            account_blocked: account.account_blocked,
+            trade_suspended_by_user: account.trade_suspended_by_user,
+            shorting_enabled: account.shorting_enabled,
+            crypto_status: account.crypto_status.clone(),
+            as_of: Some(instant(statement.as_of)),
+            source: statement.source.to_owned(),
+            fresh: statement.fresh,
+            version: statement.version,
         },
     )
 }

@@ -9,9 +9,12 @@ mod json;
 mod proto;
 pub mod subject;
 
-pub use decode::{Unreadable, read_order, read_outcome, read_positions_version, read_record, read_update};
+pub use decode::{
+    Unreadable, read_account_version, read_order, read_outcome, read_positions_version, read_record,
+    read_update,
+};
 pub use encode::{
-    Encoded, StateContext, outcome, payload_hash, position, positions, record, state, trade_update,
+    Encoded, StateContext, account, outcome, payload_hash, position, positions, record, state, trade_update,
 };
 pub use json::{decode_to_json, is_json, known_messages};
 

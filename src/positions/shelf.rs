@@ -1,0 +1,174 @@
+//! The keys of the holdings in the bucket, kept equal to the latest statement.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+
+use crate::bus::{Bucket, BucketError};
+use crate::domain::account::AccountStatement;
+use crate::domain::{Holdings, Position};
+use crate::wire;
+use crate::wire::subject::position_key;
+
+const POSITIONS: &str = "positions";
+const ACCOUNT: &str = "account";
+/// What the key of every single position begins with.
+const POSITION: &str = "position.";
+
+/// A bucket, as far as this room needs one.
+pub(super) trait Keys: Send + Sync {
+    /// What went wrong with it.
+    type Error: std::error::Error + Send + Sync;
+
+    /// The value of a key.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, Self::Error>> + Send;
+
+    /// Writes a key. Returns the revision, which the bucket counts over all keys.
+    fn put(&self, key: &str, value: Bytes) -> impl Future<Output = Result<u64, Self::Error>> + Send;
+
+    /// Marks a key deleted.
+    fn delete(&self, key: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The keys that begin with a prefix.
+    fn keys(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, Self::Error>> + Send;
+}
+
+impl Keys for Bucket {
+    type Error = BucketError;
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, BucketError> {
+        Ok(Self::get(self, key).await?.map(|entry| entry.value))
+    }
+
+    async fn put(&self, key: &str, value: Bytes) -> Result<u64, BucketError> {
+        Self::put(self, key, value).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), BucketError> {
+        Self::delete(self, key).await
+    }
+
+    async fn keys(&self, prefix: &str) -> Result<Vec<String>, BucketError> {
+        Self::keys(self, prefix).await
+    }
+}
+
+/// The one writer of these keys.
+#[derive(Debug)]
+pub(super) struct Shelf<K> {
+    bucket: K,
+    /// Latest versions, once the bucket was asked for those of the process before us.
+    versions: Option<Versions>,
+    /// Revision of the latest `positions`.
+    revision: u64,
+    /// What the key of each position holds; `None` when somebody else wrote it. Unknown until the keys were listed.
+    shelved: Option<HashMap<String, Option<Shelved>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Versions {
+    positions: u64,
+    account: u64,
+}
+
+/// What a position's key says, without what changes with every statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shelved {
+    position: Position,
+    fresh: bool,
+}
+
+impl<K: Keys> Shelf<K> {
+    pub(super) fn new(bucket: K) -> Self {
+        Self {
+            bucket,
+            versions: None,
+            revision: 0,
+            shelved: None,
+        }
+    }
+
+    /// Trusts nothing it remembers of the bucket: after a loss of contact it may be another one.
+    pub(super) fn distrust(&mut self) {
+        self.shelved = None;
+    }
+
+    /// Writes a statement and numbers it. On an error the same statement is to be written again; what was written
+    /// already is not repeated, except for `positions` itself.
+    pub(super) async fn write(&mut self, holdings: &mut Holdings) -> Result<(), K::Error> {
+        let version = self.versions().await?.positions + 1;
+        holdings.version = version;
+        let whole = wire::positions(holdings).bytes;
+        let revision = self.bucket.put(POSITIONS, whole).await?;
+        if let Some(versions) = &mut self.versions {
+            versions.positions = version;
+        }
+        if revision <= self.revision {
+            self.distrust(); // the bucket began anew, and knows none of our keys
+        }
+        self.revision = revision;
+        self.write_each(holdings).await
+    }
+
+    /// Writes the account and numbers it.
+    pub(super) async fn write_account(&mut self, statement: &mut AccountStatement) -> Result<(), K::Error> {
+        statement.version = self.versions().await?.account + 1;
+        self.bucket.put(ACCOUNT, wire::account(statement).bytes).await?;
+        if let Some(versions) = &mut self.versions {
+            versions.account = statement.version;
+        }
+        Ok(())
+    }
+
+    async fn write_each(&mut self, holdings: &Holdings) -> Result<(), K::Error> {
+        if self.shelved.is_none() {
+            let keys = self.bucket.keys(POSITION).await?;
+            self.shelved = Some(keys.into_iter().map(|key| (key, None)).collect());
+        }
+        let shelved = self.shelved.get_or_insert_default();
+        let mut held = HashSet::new();
+        for position in &holdings.positions {
+            let key = position_key(&position.symbol);
+            held.insert(key.clone());
+            let says = Shelved {
+                position: position.clone(),
+                fresh: holdings.fresh,
+            };
+            if shelved
+                .get(&key)
+                .is_some_and(|known| known.as_ref() == Some(&says))
+            {
+                continue;
+            }
+            let value = wire::position(position, holdings).bytes;
+            // Not known what it holds until the bucket has answered.
+            shelved.insert(key.clone(), None);
+            self.bucket.put(&key, value).await?;
+            shelved.insert(key, Some(says));
+        }
+        let gone: Vec<_> = shelved
+            .keys()
+            .filter(|key| !held.contains(*key))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.bucket.delete(&key).await?;
+            shelved.remove(&key);
+        }
+        Ok(())
+    }
+
+    async fn versions(&mut self) -> Result<Versions, K::Error> {
+        if let Some(versions) = self.versions {
+            return Ok(versions);
+        }
+        let positions = self.bucket.get(POSITIONS).await?;
+        let account = self.bucket.get(ACCOUNT).await?;
+        let versions = Versions {
+            positions: positions.map_or(0, |value| wire::read_positions_version(&value)),
+            account: account.map_or(0, |value| wire::read_account_version(&value)),
+        };
+        self.versions = Some(versions);
+        Ok(versions)
+    }
+}

@@ -1,1 +1,350 @@
+//! Both halves together, with a scripted venue and a store in memory, under paused time.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use tokio::time::{sleep, timeout};
+
+use super::venue::{Store, Stream, Trouble, Venue};
+use super::watermark::Watermark;
+use super::*;
+use crate::alpaca::stream::{ConnectError, Heard, StreamEnd};
+use crate::domain::{ConditionName, ExecutionReport, FillActivity, Order, OrderId, OrderStatus};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn order(number: u128, status: &str, filled: i64) -> Order {
+    Order {
+        id: Some(OrderId::from_uuid(uuid::Uuid::from_u128(number))),
+        status: OrderStatus::from_venue(status),
+        filled_qty: filled.into(),
+        ..Order::refused(&number.to_string(), None, at(5000))
+    }
+}
+
+fn report(number: u128, event: &str, status: &str, filled: i64, last: Option<i64>) -> ExecutionReport {
+    ExecutionReport {
+        event: event.to_owned(),
+        at: at(6000),
+        timestamp: at(6000),
+        event_id: None,
+        execution_id: None,
+        order: order(number, status, filled),
+        position_qty: None,
+        last_px: None,
+        last_qty: last.map(Decimal::from),
+        reason: None,
+        recovered: false,
+    }
+}
+
+fn heard(report: ExecutionReport) -> Result<Heard, StreamEnd> {
+    Ok(Heard::Report(Box::new(report)))
+}
+
+fn ended() -> Result<Heard, StreamEnd> {
+    Err(StreamEnd {
+        cause: "the venue ended the stream".to_owned(),
+    })
+}
+
+/// What each connection says, one after the other; after that it is silent.
+#[derive(Default)]
+struct Script {
+    streams: VecDeque<Result<Vec<Result<Heard, StreamEnd>>, ConnectError>>,
+    orders: Vec<Order>,
+    refuse_reads: bool,
+    connects: usize,
+    published: Vec<ExecutionReport>,
+    refuse_publishes: bool,
+    watermark: Option<Bytes>,
+}
+
+#[derive(Clone, Default)]
+struct World(Arc<Mutex<Script>>);
+
+struct Said(VecDeque<Result<Heard, StreamEnd>>);
+
+impl World {
+    fn set<R>(&self, change: impl FnOnce(&mut Script) -> R) -> R {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    fn published(&self) -> Vec<String> {
+        self.set(|script| {
+            let word = |report: &ExecutionReport| {
+                format!(
+                    "{}:{}:{}",
+                    report.order.client_order_id, report.event, report.order.filled_qty
+                )
+            };
+            script.published.iter().map(word).collect()
+        })
+    }
+
+    fn watermark(&self) -> Option<Watermark> {
+        self.set(|script| script.watermark.as_deref().and_then(Watermark::read))
+    }
+
+    fn read<T>(&self, answer: impl FnOnce(&Script) -> T) -> Result<T, Trouble> {
+        self.set(|script| {
+            if script.refuse_reads {
+                Err(Trouble::new("no answer"))
+            } else {
+                Ok(answer(script))
+            }
+        })
+    }
+}
+
+impl Stream for Said {
+    async fn next(&mut self) -> Result<Heard, StreamEnd> {
+        match self.0.pop_front() {
+            Some(said) => said,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Venue for World {
+    type Stream = Said;
+
+    async fn connect(&self) -> Result<Said, ConnectError> {
+        let next = self.set(|script| {
+            script.connects += 1;
+            script.streams.pop_front()
+        });
+        Ok(Said(next.unwrap_or_else(|| Ok(Vec::new()))?.into()))
+    }
+
+    async fn now(&self) -> Result<Timestamp, Trouble> {
+        self.read(|_| at(5500))
+    }
+
+    async fn orders_since(&self, _: Timestamp) -> Result<Vec<Order>, Trouble> {
+        self.read(|script| script.orders.clone())
+    }
+
+    async fn open_orders(&self) -> Result<Vec<Order>, Trouble> {
+        self.read(|script| {
+            let open = script.orders.iter().filter(|order| !order.status.is_terminal());
+            open.cloned().collect()
+        })
+    }
+
+    async fn fills_since(&self, _: Timestamp) -> Result<Vec<FillActivity>, Trouble> {
+        self.read(|_| Vec::new())
+    }
+
+    async fn order(&self, _: OrderId) -> Result<Option<Order>, Trouble> {
+        self.read(|_| None)
+    }
+}
+
+impl Store for World {
+    async fn publish(&self, report: &ExecutionReport) -> Result<(), Trouble> {
+        self.set(|script| {
+            if script.refuse_publishes {
+                return Err(Trouble::new("no journal"));
+            }
+            script.published.push(report.clone());
+            Ok(())
+        })
+    }
+
+    async fn published(&self, client_order_id: &str) -> Result<Vec<ExecutionReport>, Trouble> {
+        self.set(|script| {
+            let of_order = |report: &&ExecutionReport| report.order.client_order_id == client_order_id;
+            Ok(script.published.iter().filter(of_order).cloned().collect())
+        })
+    }
+
+    async fn watermark(&self) -> Result<Option<Bytes>, Trouble> {
+        Ok(self.set(|script| script.watermark.clone()))
+    }
+
+    async fn set_watermark(&self, value: Bytes) -> Result<(), Trouble> {
+        self.set(|script| script.watermark = Some(value));
+        Ok(())
+    }
+}
+
+/// Runs a drop copy against the world beside a test, and stops it at the end.
+async fn beside(world: &World, test: impl AsyncFnOnce(&Gateway)) {
+    let (gateway, clock, stop) = (
+        Gateway::new(Clock::system()),
+        Clock::system(),
+        CancellationToken::new(),
+    );
+    let sight = Sight::new(gateway.clone(), BlindPolicy::Hold);
+    assert!(gateway.holds_orders(), "blind until the venue is heard");
+    let (said, hearing) = mpsc::channel(QUEUE);
+    let relay = Relay::new(world, world, &sight, &clock, None);
+    let stopped = async { tokio::join!(ear::listen(world, &sight, said, &stop), relay.run(hearing, &stop)) };
+    let tested = async {
+        test(&gateway).await;
+        stop.cancel();
+    };
+    let both = async { tokio::join!(stopped, tested) };
+    timeout(Duration::from_secs(3600), both).await.unwrap();
+}
+
+async fn a_while() {
+    sleep(Duration::from_secs(60)).await;
+}
+
+fn mark() -> Option<Bytes> {
+    let (at, live) = (at(4900), Vec::new());
+    Some(Watermark { at, live }.write())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_start_begins_now_and_tells_nothing_old() {
+    let world = World::default();
+    world.set(|script| {
+        script.orders = vec![order(1, "canceled", 0), order(2, "partially_filled", 3)];
+    });
+    beside(&world, async |gateway| {
+        a_while().await;
+        assert!(!gateway.holds_orders());
+    })
+    .await;
+    assert_eq!(world.published(), [""; 0]);
+    let watermark = world.watermark().unwrap();
+    assert_eq!(watermark.at, at(5500));
+    assert_eq!(watermark.live.len(), 1, "the open order is followed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_comes_before_what_is_heard_and_nothing_comes_twice() {
+    let world = World::default();
+    let new = report(1, "new", "new", 0, None);
+    let canceled = report(1, "canceled", "canceled", 0, None);
+    world.set(|script| {
+        script.watermark = mark();
+        script.orders = vec![order(1, "new", 0), order(2, "expired", 0)];
+        // Told before the process died, and longer ago than anything remembers but the journal.
+        script.published = vec![report(2, "expired", "expired", 0, None)];
+        script.streams = [
+            Ok(vec![heard(new.clone()), heard(new), heard(canceled), ended()]),
+            Err(ConnectError::SlotTaken { status: 429 }),
+            Ok(vec![heard(report(3, "new", "new", 0, None))]),
+        ]
+        .into();
+    });
+    beside(&world, async |gateway| {
+        a_while().await;
+        assert!(!gateway.has(ConditionName::Blind));
+    })
+    .await;
+    let expected = ["2:expired:0", "1:new:0", "1:canceled:0", "3:new:0"];
+    assert_eq!(world.published(), expected);
+    assert!(world.set(|script| script.published[1].recovered));
+    assert_eq!(world.set(|script| script.connects), 3);
+    assert_eq!(world.watermark().unwrap().at, at(6000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_cannot_be_closed_keeps_us_blind_and_is_never_skipped() {
+    let world = World::default();
+    world.set(|script| {
+        script.watermark = mark();
+        script.orders = vec![order(1, "canceled", 0)];
+        script.streams = [Ok(vec![heard(report(2, "new", "new", 0, None))])].into();
+        script.refuse_reads = true;
+    });
+    beside(&world, async |gateway| {
+        a_while().await;
+        assert!(gateway.holds_orders());
+    })
+    .await;
+    assert_eq!(
+        world.published(),
+        [""; 0],
+        "what was heard waits for what was before it"
+    );
+    assert_eq!(world.set(|script| script.watermark.clone()), mark());
+    world.set(|script| {
+        script.refuse_reads = false;
+        script.streams = [Ok(vec![heard(report(2, "new", "new", 0, None))])].into();
+    });
+    beside(&world, async |_| a_while().await).await;
+    assert_eq!(world.published(), ["1:canceled:0", "2:new:0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_journal_stops_the_reading_and_loses_nothing() {
+    let world = World::default();
+    let heard_count = QUEUE * 2;
+    world.set(|script| {
+        script.watermark = mark();
+        let new = |number| heard(report(number as u128, "new", "new", 0, None));
+        script.streams = [Ok((0..heard_count).map(new).collect())].into();
+        script.refuse_publishes = true;
+    });
+    beside(&world, async |_| {
+        a_while().await;
+        assert_eq!(world.watermark().map(|mark| mark.at), Some(at(5500)));
+        world.set(|script| script.refuse_publishes = false);
+    })
+    .await;
+    let told = world.published().len();
+    assert!(
+        told >= QUEUE,
+        "what was heard is published before the end: {told}"
+    );
+    assert!(told <= QUEUE + 2, "and no more was heard than there was room for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn something_unreadable_makes_us_ask_what_it_was() {
+    let world = World::default();
+    world.set(|script| {
+        script.watermark = mark();
+        let cause = "no JSON".to_owned();
+        script.streams = [Ok(vec![Ok(Heard::Unreadable { cause })])].into();
+    });
+    beside(&world, async |gateway| {
+        sleep(Duration::from_secs(1)).await;
+        world.set(|script| script.orders = vec![order(1, "rejected", 0)]);
+        a_while().await;
+        assert!(!gateway.has(ConditionName::Blind));
+    })
+    .await;
+    assert_eq!(world.published(), ["1:rejected:0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_above_an_unheard_one_waits_for_it() {
+    let world = World::default();
+    world.set(|script| {
+        script.watermark = mark();
+        script.streams = [Ok(vec![heard(report(1, "new", "new", 0, None)), ended()])].into();
+    });
+    beside(&world, async |_| {
+        sleep(Duration::from_secs(30)).await;
+        world.set(|script| {
+            script.orders = vec![order(1, "partially_filled", 5)];
+        });
+        a_while().await;
+    })
+    .await;
+    assert_eq!(world.published(), ["1:new:0"], "nothing was heard of it yet");
+    world.set(|script| {
+        script.streams = [Ok(vec![heard(report(1, "fill", "filled", 9, Some(4)))])].into();
+    });
+    beside(&world, async |_| a_while().await).await;
+    assert_eq!(world.published(), ["1:new:0", "1:partial_fill:5", "1:fill:9"]);
+}
+
+#[test]
+fn the_task_can_be_spawned() {
+    fn spawnable<F: Future + Send + 'static>(_: fn(DropCopy, CancellationToken) -> F) {}
+    spawnable(DropCopy::run);
+}

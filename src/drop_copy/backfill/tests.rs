@@ -221,7 +221,7 @@ fn a_multi_leg_order_is_told_as_one() {
 
 #[test]
 fn events_of_different_orders_are_told_in_the_order_of_time() {
-    let end = |number, second| Order {
+    let end = |number: u128, second| Order {
         canceled_at: Some(at(SINCE + second)),
         client_order_id: number.to_string(),
         ..order(number, "canceled", 0)

@@ -26,7 +26,7 @@ use crate::telemetry::metrics;
 /// The watermark is written at most so often. What it trails behind is read again after a crash, and collapses.
 const WATERMARK_EVERY: Duration = Duration::from_secs(1);
 
-/// Shortest time between two back-fills on one stream, so that a venue that talks gibberish costs no more than this.
+/// Shortest time from a back-fill to the next for the sake of something unreadable, so that a venue that talks gibberish costs no more than this.
 const CATCH_UP_EVERY: Duration = Duration::from_secs(5);
 
 /// How often, and how far apart, fills are asked for again when the orders say that there must be more of them.
@@ -102,8 +102,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
                 Event::Said(Said::Heard(Heard::Report(report))) => self.hear(&report, stop).await,
                 Event::Said(Said::Heard(Heard::Unreadable { .. })) => self.want_to_catch_up(),
                 Event::CatchUpDue => {
-                    self.sight
-                        .missing("something the venue said was not heard or could not be read");
+                    self.sight.missing("something the venue said could not be read");
                     self.catch_up(stop).await;
                 }
                 Event::WatermarkDue => self.write_watermark().await,
@@ -143,12 +142,8 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     async fn hear(&mut self, report: &ExecutionReport, stop: &CancellationToken) {
         if self.caught_up && self.sequence.leaves_gap(report) {
             warn!(order = report.order.client_order_id, "a fill was not heard");
-            if self.caught_up_lately() {
-                self.want_to_catch_up();
-            } else {
-                self.sight.missing("a fill was not heard");
-                self.catch_up(stop).await;
-            }
+            self.sight.missing("a fill was not heard");
+            self.catch_up(stop).await;
         }
         if !self.caught_up {
             self.left += 1; // out of turn; the back-fill of the next start tells it in turn
@@ -194,10 +189,6 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             Ok(()) => self.watermark_is_written = true,
             Err(trouble) => debug!(%trouble, "the watermark is not written, trying again"),
         }
-    }
-
-    fn caught_up_lately(&self) -> bool {
-        self.caught_up_at.is_some_and(|at| at.elapsed() < CATCH_UP_EVERY)
     }
 
     fn want_to_catch_up(&mut self) {

@@ -18,6 +18,9 @@ use crate::domain::{ExecutionReport, Order, OrderId};
 /// go first, oldest first; the journal's message ids and a search of the journal still know them.
 const REMEMBERED_MAX: usize = 100_000;
 
+/// A gap narrower than this is none: the venue cuts quantities off at nine decimals, and sums of them may not add up.
+const ROUNDING: Decimal = Decimal::from_parts(1, 0, 0, false, 6);
+
 /// Whether an event is news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -143,7 +146,10 @@ impl Sequence {
             return false;
         };
         let before = stretch(report).before;
-        report.last_qty.is_some() && !before.is_zero() && !self.is_accounted_for(id, before)
+        report.last_qty.is_some()
+            && before > ROUNDING
+            && !self.is_accounted_for(id, before)
+            && !self.is_accounted_for(id, before - ROUNDING)
     }
 
     /// Notes an event that is stored.

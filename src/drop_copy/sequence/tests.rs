@@ -113,6 +113,11 @@ fn a_fill_that_starts_where_nothing_ended_leaves_a_gap() {
     assert!(sequence.leaves_gap(&fill(6, Some(3))));
     sequence.remember(id(1), 3.into());
     assert!(!sequence.leaves_gap(&fill(6, Some(3))));
+    let rounded = ExecutionReport {
+        last_qty: Some(Decimal::new(2_999_999_999, 9)),
+        ..fill(6, None)
+    };
+    assert!(!sequence.leaves_gap(&rounded));
 }
 
 #[test]

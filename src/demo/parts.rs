@@ -214,6 +214,8 @@ async fn start_nats(server: &Path, folder: &Folder) -> anyhow::Result<(Child, St
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
+        // Out of the terminal's process group: Ctrl-C is for us, and we stop the parts in order.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("start {}", server.display()))?;
@@ -267,6 +269,7 @@ fn start_daemon(folder: &Folder, nats_url: &str, sim: &Sim, admin: SocketAddr) -
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .context("start the daemon")

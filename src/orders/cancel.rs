@@ -21,8 +21,8 @@ use crate::wire::subject::CommandName;
 
 /// Longest a wide cancel re-lists before it says what remains.
 const WIDE_PATIENCE: Duration = Duration::from_secs(10);
-/// Pause between two listings of a wide cancel.
-const WIDE_PAUSE: Duration = Duration::from_millis(250);
+/// Pauses between two listings of a wide cancel: each one costs a request.
+const WIDE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// The venue's code for "no such order", used where we know it ourselves.
 const NOT_FOUND: i64 = 40_410_000;
 
@@ -280,6 +280,7 @@ async fn wide<V: Venue>(desk: &Inner<V>, command: &Command, strategy: Option<&St
         early && strategy.is_none_or(|strategy| strategy.owns(&order.client_order_id))
     };
     let give_up = Instant::now() + WIDE_PATIENCE;
+    let mut pauses = Backoff::between(WIDE_PAUSES.0, WIDE_PAUSES.1);
     let mut results: Vec<OrderResult> = Vec::new();
     let remaining = loop {
         let open: Vec<Order> = open_orders(desk).await?.into_iter().filter(is_meant).collect();
@@ -308,7 +309,7 @@ async fn wide<V: Venue>(desk: &Inner<V>, command: &Command, strategy: Option<&St
         if open.is_empty() || Instant::now() >= give_up {
             break open.len();
         }
-        pause(desk, WIDE_PAUSE).await?;
+        pause(desk, pauses.next_delay()).await?;
     };
     let refused = results.iter().filter(|result| !result.accepted).count();
     let message = match (results.len(), remaining) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{ConnectOptions, Event, jetstream};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::{NatsAuth, NatsConfig};
 
@@ -193,7 +193,8 @@ fn note(sender: &watch::Sender<Link>, event: &Event) {
             warn!(subscription, "nats subscription lost messages, it was too slow")
         }
         Event::ServerError(error) => warn!(%error, "nats server reports an error"),
-        Event::ClientError(error) => warn!(%error, "nats client reports an error"),
+        // One for each failed attempt to reconnect; the loss itself was told.
+        Event::ClientError(error) => debug!(%error, "nats client reports an error"),
         Event::Closed => sender.send_modify(|link| link.connected = false),
         Event::Draining => {}
     }

@@ -10,10 +10,11 @@ use async_nats::jetstream::consumer::pull::Batch;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
-use super::Connection;
 use super::beats::Beats;
 use super::delivery::Delivery;
+use super::{Connection, Link};
 
 /// How long one pull waits on the server for messages.
 const PULL_EXPIRES: Duration = Duration::from_secs(2);
@@ -32,6 +33,7 @@ pub struct Puller {
     /// matter.
     trusted_after: u64,
     generation: u64,
+    link: watch::Receiver<Link>,
     consumer: PullConsumer,
     /// The pull on its way, if there is one.
     batch: Option<Pull>,
@@ -59,7 +61,8 @@ impl Puller {
         beats: Beats,
     ) -> Result<Self, TakeError> {
         // Read before the stream is: a connection lost in between only means less trust.
-        let generation = connection.link().borrow().generation;
+        let link = connection.link();
+        let generation = link.borrow().generation;
         let fail = |cause: String| TakeError {
             consumer: name.to_owned(),
             cause,
@@ -82,15 +85,11 @@ impl Puller {
             beats,
             trusted_after,
             generation,
+            link,
             stream_created: Timestamp::from_nanosecond(created).map_err(|error| fail(error.to_string()))?,
             consumer,
             batch: None,
         })
-    }
-
-    /// Whether a pull is on its way. While it is, [`Puller::next`] may yield as many as it asked for.
-    pub fn is_pulling(&self) -> bool {
-        self.batch.is_some()
     }
 
     /// Asks the server for up to `max` messages.
@@ -117,7 +116,18 @@ impl Puller {
             let Some(pull) = &mut self.batch else {
                 return Ok(None);
             };
-            let message = match tokio::time::timeout_at(pull.ends_by, pull.batch.next()).await {
+            let generation = self.generation;
+            let renewed = self.link.wait_for(|link| link.generation != generation);
+            let received = tokio::select! {
+                biased;
+                received = tokio::time::timeout_at(pull.ends_by, pull.batch.next()) => received, // cancel-safe: docs
+                // The server has forgotten the pull together with the connection it came by.
+                _ = renewed => { // cancel-safe: docs
+                    self.batch = None;
+                    return Ok(None);
+                }
+            };
+            let message = match received {
                 Ok(Some(Ok(message))) => message,
                 Ok(None) => {
                     self.batch = None;
@@ -132,7 +142,7 @@ impl Puller {
                     return Err(self.fail(&std::io::Error::other("the server is silent")));
                 }
             };
-            let trusted = self.connection.link().borrow().generation == self.generation;
+            let trusted = self.link.borrow().generation == self.generation;
             let taken = Delivery::take(
                 message,
                 self.stream_created,

@@ -422,7 +422,7 @@ fn log(settings: &mut Settings) -> LogConfig {
         }
         None => match settings.choice("LOG_LEVEL") {
             // The libraries below us are as talkative as we are, and about nothing an operator asked for.
-            level @ ("trace" | "debug") => format!("info,nalpaca={level}"),
+            level @ ("trace" | "debug" | "info") => format!("warn,nalpaca={level}"),
             "warning" => "warn".to_owned(),
             "err" => "error".to_owned(),
             level => level.to_owned(),

@@ -43,7 +43,7 @@ fn keys_are_enough() {
     assert_eq!(config.orders.max_in_flight, 8);
     assert_eq!(config.orders.blind_policy, BlindPolicy::Hold);
     assert_eq!(config.admin.metrics, Some(([127, 0, 0, 1], 8088).into()));
-    assert_eq!(config.log.filter, "info");
+    assert_eq!(config.log.filter, "warn,nalpaca=info");
     assert_eq!(config.provision, Provision::Create);
     assert_eq!(
         config.objects.trade_update_consumer,
@@ -437,7 +437,8 @@ fn log_levels_of_both_programs_are_known() {
         ("ERROR", "error"),
         ("warning", "warn"),
         ("off", "off"),
-        ("debug", "info,nalpaca=debug"),
+        ("debug", "warn,nalpaca=debug"),
+        ("info", "warn,nalpaca=info"),
     ] {
         assert_eq!(loaded(&[("LOG_LEVEL", level)]).log.filter, filter);
     }

@@ -17,7 +17,7 @@
 //! - Nothing heard is dropped for want of room. When NATS is slow the queue fills, then the socket; when the venue
 //!   loses patience with that, the gap is closed like any other.
 //!
-//! Deliberately absent: what a report means for an order of ours (the orders desk reads the journal), positions (the
+//! Deliberately absent: what a report means for the ledger, whose records end with the outcome of the command; positions (the
 //! mirror asks the venue), and events of which the venue keeps no memory, such as a `pending_cancel` in a gap.
 
 mod backfill;

@@ -10,6 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 pub struct Clock {
     /// Nanoseconds added to the machine's clock. Zero outside tests.
     offset: Arc<AtomicI64>,
+    /// In tests with paused time: what it was when tokio's clock said so. From there the two go together.
+    #[cfg(test)]
+    tied: Option<(tokio::time::Instant, Timestamp)>,
 }
 
 impl Clock {
@@ -25,7 +28,23 @@ impl Clock {
     )]
     pub fn now(&self) -> Timestamp {
         let offset = SignedDuration::from_nanos(self.offset.load(Ordering::Relaxed));
+        #[cfg(test)]
+        if let Some((since, then)) = self.tied {
+            let passed = SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX);
+            return then
+                .saturating_add(passed.saturating_add(offset))
+                .unwrap_or(Timestamp::MAX);
+        }
         Timestamp::now().saturating_add(offset).unwrap_or(Timestamp::MAX)
+    }
+
+    /// A clock that says `now`, and goes with tokio's from here on: for tests with paused time.
+    #[cfg(test)]
+    pub(crate) fn tied_to_tokio(now: Timestamp) -> Self {
+        Self {
+            tied: Some((tokio::time::Instant::now(), now)),
+            ..Self::default()
+        }
     }
 
     /// Moves this clock and all its clones, for tests of deadlines.

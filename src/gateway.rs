@@ -7,6 +7,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+#[cfg(test)]
+use crate::domain::GatewayMode;
 use crate::domain::{Condition, ConditionName, GatewayState};
 
 /// The one way to the gateway's state. Cheap to clone.
@@ -51,6 +53,15 @@ impl Gateway {
                 info!(condition = name.as_str(), "condition cleared");
             }
             changed
+        });
+    }
+
+    /// Sets what is let through, for tests of the desk.
+    #[cfg(test)]
+    pub(crate) fn set_mode(&self, mode: GatewayMode, reason: &str) {
+        self.state.send_modify(|state| {
+            state.mode = mode;
+            state.mode_reason = reason.to_owned();
         });
     }
 

@@ -53,8 +53,15 @@ impl Marks {
     /// Marks kept. Older ones are in the ledger, where the intent's compare-and-set meets them.
     const KEPT: usize = 4096;
 
+    /// Of two marks on one id the later cancel's stands: it reaches further.
     pub(super) fn leave(&self, id: ClientOrderId, mark: CancelMark) {
         let mut marks = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = marks.get_mut(&id) {
+            if known.sequence < mark.sequence {
+                *known = mark;
+            }
+            return;
+        }
         if marks.len() >= Self::KEPT {
             let oldest = marks.values().map(|mark| mark.stored_at).min();
             marks.retain(|_, mark| Some(mark.stored_at) != oldest);

@@ -63,6 +63,7 @@ pub(super) async fn ask<V: Venue>(
             return Asked::Absent;
         }
         tokio::select! {
+            biased;
             () = dealer.stop.cancelled() => return Asked::Stopping, // cancel-safe: level-triggered
             () = tokio::time::sleep(backoff.next_delay()) => {}   // cancel-safe: nothing is lost but time
         }
@@ -87,6 +88,7 @@ pub(super) async fn look_before<V: Venue>(
             return Asked::TimeUp;
         }
         tokio::select! {
+            biased;
             () = dealer.stop.cancelled() => return Asked::Stopping, // cancel-safe: level-triggered
             () = tokio::time::sleep(backoff.next_delay()) => {}   // cancel-safe: nothing is lost but time
         }
@@ -113,11 +115,13 @@ pub(super) async fn watch<V: Venue>(
             LookUp::Absent => absences += 1,
             LookUp::Nothing => absences = 0,
         }
-        let watched = dealer.clock.now().duration_since(since).unsigned_abs();
+        // Negative while `since` is yet to come, as a deadline may be: no time at all.
+        let watched = Duration::try_from(dealer.clock.now().duration_since(since)).unwrap_or_default();
         if watched >= WATCH && absences >= ABSENCES_NEEDED {
             return Some(Verdict::ConfirmedAbsent);
         }
         tokio::select! {
+            biased;
             () = dealer.stop.cancelled() => return None,          // cancel-safe: level-triggered
             () = tokio::time::sleep(pause.next_delay()) => {}   // cancel-safe: nothing is lost but time
         }
@@ -159,6 +163,7 @@ enum LookUp {
 /// One look-up. `None`: the daemon is stopping.
 async fn look_up<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<LookUp> {
     let answer = tokio::select! {
+        biased;
         () = dealer.stop.cancelled() => return None, // cancel-safe: level-triggered
         answer = dealer.venue.find(id) => answer,    // a read, dropped it changes nothing
     };
@@ -181,6 +186,7 @@ async fn look_up<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<Loo
     };
     if let Some(pause) = pause {
         tokio::select! {
+            biased;
             () = dealer.stop.cancelled() => return None, // cancel-safe: level-triggered
             () = tokio::time::sleep(pause) => {}       // cancel-safe: nothing is lost but time
         }

@@ -13,6 +13,7 @@ use super::venue::Venue;
 use crate::alpaca::rest::SubmitAnswer;
 use crate::alpaca::{Lane, Permit};
 use crate::backoff::{Backoff, Reason};
+use crate::domain::outcome::Refusal;
 use crate::domain::{ClientOrderId, CommandId, ConditionName, NewOrder, Verdict};
 
 /// What is known when sending begins.
@@ -54,6 +55,8 @@ enum Next {
     Send,
     Ask(Option<Instant>),
     Look,
+    /// The venue refused this POST, and may have taken the order at an earlier one.
+    Confirm(Instant, Refusal),
 }
 
 /// Sends an order until its outcome is known or its deadline has passed.
@@ -90,6 +93,17 @@ pub(super) async fn submit<V: Venue>(
                 Asked::TimeUp => return late(true, submission),
                 Asked::Stopping => return Sent::HandBack,
             },
+            // What an order binds may be the very thing its second POST lacks.
+            Next::Confirm(posted, refusal) => {
+                match resolve::ask(dealer, submission.id, Some(posted), submission.deadline).await {
+                    Asked::Found(order) => {
+                        return Sent::Verdict(resolve::found(&order, Some(submission.order)));
+                    }
+                    Asked::Absent => return Sent::Verdict(Verdict::Rejected(refusal)),
+                    Asked::TimeUp => return late(true, submission),
+                    Asked::Stopping => return Sent::HandBack,
+                }
+            }
             Next::Send => match send_once(dealer, submission, doubt).await {
                 Step::Done(verdict) => return Sent::Verdict(verdict),
                 Step::Stopping => return Sent::HandBack,
@@ -98,6 +112,7 @@ pub(super) async fn submit<V: Venue>(
                     doubt = true;
                     Next::Ask(Some(posted))
                 }
+                Step::Confirm(posted, refusal) => Next::Confirm(posted, refusal),
                 Step::Pause(asked_for) => {
                     let pause = asked_for.unwrap_or_default().max(not_sent.next_delay());
                     if !wait(dealer, pause, submission.deadline).await {
@@ -117,6 +132,7 @@ enum Step {
     Stopping,
     Late,
     Ask(Instant),
+    Confirm(Instant, Refusal),
     Pause(Option<Duration>),
     Again,
 }
@@ -137,9 +153,11 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
         Passage::Closed(verdict) => return Step::Done(verdict),
     }
     let mark = dealer.marks.of(submission.id);
-    if let Some(mark) = mark.filter(|mark| mark.cancels(submission.command.sequence, submission.stored_at))
-        && !doubt
-    {
+    if let Some(mark) = mark.filter(|mark| mark.cancels(submission.command.sequence, submission.stored_at)) {
+        // Whatever is at the venue is the cancel's to take down. To send it again now would be to undo the cancel.
+        if doubt {
+            return Step::Ask(Instant::now());
+        }
         let message = format!("the cancel with stream sequence {} came first", mark.sequence);
         return Step::Done(Verdict::CanceledBeforeSend { message });
     }
@@ -149,6 +167,11 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
         SubmitAnswer::Accepted(acceptance) => {
             dealer.gateway.clear(ConditionName::AccountRefused);
             Step::Done(Verdict::Accepted(acceptance))
+        }
+        SubmitAnswer::Rejected(refusal) if doubt => {
+            let message = &refusal.message;
+            info!(client_order_id = %submission.id, message, "refused, but it may be there already, asking the venue");
+            Step::Confirm(posted, refusal)
         }
         SubmitAnswer::Rejected(refusal) => Step::Done(Verdict::Rejected(refusal)),
         SubmitAnswer::Duplicate(refusal) => {
@@ -194,6 +217,7 @@ async fn leave_to_send<V: Venue>(dealer: &Dealer<V>, deadline: Option<Timestamp>
 /// Waits, but not past the deadline. False: the daemon is stopping.
 async fn wait<V: Venue>(dealer: &Dealer<V>, pause: Duration, deadline: Option<Timestamp>) -> bool {
     tokio::select! {
+        biased;
         () = dealer.stop.cancelled() => false,        // cancel-safe: level-triggered
         () = tokio::time::sleep(pause) => true,     // cancel-safe: nothing is lost but time
         () = dealer.until(deadline) => true,          // the next check says that it is late

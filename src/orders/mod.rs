@@ -32,6 +32,8 @@ mod ledger;
 mod resolve;
 mod settle;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod venue;
 
 pub use desk::{Desk, Policy};

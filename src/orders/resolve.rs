@@ -49,17 +49,19 @@ pub(super) async fn ask<V: Venue>(
     let mut absences = 0;
     loop {
         let in_grace = posted.is_some_and(|posted| posted.elapsed() < ABSENCE_GRACE);
-        match look_up(dealer, id).await {
+        let absent = match look_up(dealer, id).await {
             None => return Asked::Stopping,
             Some(LookUp::Found(order)) => return Asked::Found(order),
-            Some(LookUp::Absent) => absences += 1,
-            Some(LookUp::Nothing) => {}
-        }
+            Some(LookUp::Absent) => true,
+            Some(LookUp::Nothing) => false,
+        };
+        absences += u32::from(absent);
         let late = deadline.is_some_and(|deadline| dealer.clock.now() >= deadline);
         if late && !in_grace {
             return Asked::TimeUp;
         }
-        if absences >= ABSENCES_NEEDED && !in_grace {
+        // The last word is an absence after the grace: those before it only showed that the order was not there yet.
+        if absent && absences >= ABSENCES_NEEDED && !in_grace {
             return Asked::Absent;
         }
         tokio::select! {

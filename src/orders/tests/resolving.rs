@@ -99,6 +99,15 @@ async fn fewer_than_three_absences_are_not_enough_however_late_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn absences_in_the_grace_are_not_enough_without_one_after_it() {
+    let script = [[Look::Truthful; 4], [NO_ANSWER; 4]].concat();
+    let bench = Bench::new([LOST], script);
+    assert_eq!(word(&bench.submit_new().await), "accepted");
+    let (posts, asked) = (bench.venue().posts(), bench.venue().look_ups());
+    assert_eq!((posts.len(), asked.len()), (2, 9), "{posts:?} {asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn look_ups_that_fail_never_count_as_absence() {
     for answer in [
         NO_ANSWER,

@@ -110,7 +110,7 @@ fn an_empty_variable_is_absent() {
     let config = loaded(&[("LOG_LEVEL", ""), ("PREFIX", "  "), ("NATS_TOKEN", "")]);
     assert_eq!(
         (config.log.filter.as_str(), config.prefix.as_str()),
-        ("info", "nalpaca")
+        ("warn,nalpaca=info", "nalpaca")
     );
 }
 

@@ -1,3 +1,5 @@
-//! Integration tests: the daemon against a real nats-server and a real simulator.
+//! Integration tests: the daemon as it is shipped, against a real nats-server and the simulated venue.
 
+mod orders;
 mod schema;
+mod support;

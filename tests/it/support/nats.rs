@@ -1,0 +1,118 @@
+//! A real nats-server, as a child process with a store of its own.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::scratch::{Scratch, free_port};
+use super::until;
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// What tests run on.
+    Recent,
+    /// The oldest one that is supported.
+    Oldest,
+}
+
+impl Release {
+    fn binary(self) -> PathBuf {
+        let version = match self {
+            Self::Recent => "2.15.1",
+            Self::Oldest => "2.10.25",
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(".tools/nats-server")
+            .join(version)
+            .join("nats-server");
+        assert!(
+            path.is_file(),
+            "nats-server {version} is missing: run `make test`, or `scripts/tools.sh test` once"
+        );
+        path
+    }
+}
+
+/// One server. It is killed when dropped.
+pub(crate) struct NatsServer {
+    release: Release,
+    port: u16,
+    scratch: Scratch,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    /// Runs a server and waits until it answers.
+    pub(crate) async fn start(release: Release) -> Self {
+        let mut server = Self::reserve(release);
+        server.run().await;
+        server
+    }
+
+    /// A server that does not run yet; its address is known.
+    pub(crate) fn reserve(release: Release) -> Self {
+        Self {
+            release,
+            port: free_port(),
+            scratch: Scratch::new(),
+            child: None,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Runs it, on the port and store it always had, and waits until JetStream answers.
+    pub(crate) async fn run(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("open the server's log");
+        let child = Command::new(self.release.binary())
+            .args(["--addr", "127.0.0.1", "--port"])
+            .arg(self.port.to_string())
+            .args(["--jetstream", "--store_dir"])
+            .arg(self.scratch.path().join("store"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("run nats-server");
+        self.child = Some(child);
+        let url = self.url();
+        until("nats-server to answer", async || {
+            let client = async_nats::connect(url.as_str()).await.ok()?;
+            let context = async_nats::jetstream::new(client);
+            context.query_account().await.ok()
+        })
+        .await;
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("kill nats-server");
+            child.wait().expect("wait for nats-server");
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.scratch.path().join("nats-server.log")
+    }
+}
+
+impl Drop for NatsServer {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what its server said")]
+    fn drop(&mut self) {
+        self.kill9();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+            for line in log.lines().filter(|line| !line.contains("[INF]")) {
+                eprintln!("nats-server: {line}");
+            }
+        }
+    }
+}

@@ -1,5 +1,8 @@
 //! Integration tests: the daemon as it is shipped, against a real nats-server and the simulated venue.
 
+mod bad_input;
+mod cancels;
 mod orders;
 mod schema;
 mod support;
+mod unknown;

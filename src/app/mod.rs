@@ -112,6 +112,14 @@ impl Daemon {
     async fn run(&self, tasks: &mut Tasks, metrics: MetricsHandle) -> anyhow::Result<Ended> {
         self.gateway.raise(ConditionName::Reconciling, "starting", true);
         let (started, readiness) = Readiness::new(self.gateway.watch());
+        let beats = Beats::default();
+        let measure = stages::measure(
+            metrics.clone(),
+            self.gateway.clone(),
+            self.venue.clone(),
+            beats.clone(),
+        );
+        tasks.helper("metrics", measure);
         let admin_stop = self.serve_admin(tasks, readiness, metrics).await?;
 
         let connection = Connection::start(&self.config.nats)
@@ -121,7 +129,6 @@ impl Daemon {
             "nats link",
             stages::follow_link(connection.clone(), self.gateway.clone()),
         );
-        let beats = Beats::default();
         tasks.helper("beats", beats.clone().run(connection.clone()));
 
         let start = tokio::select! {
@@ -155,10 +162,6 @@ impl Daemon {
         metrics: MetricsHandle,
     ) -> anyhow::Result<CancellationToken> {
         let stop = CancellationToken::new();
-        tasks.helper(
-            "metrics",
-            stages::measure(metrics.clone(), self.gateway.clone(), self.venue.clone()),
-        );
         let Some(address) = self.config.admin.metrics else {
             return Ok(stop);
         };

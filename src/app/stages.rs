@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::Daemon;
 use crate::alpaca::rest::{self, ReadError};
 use crate::backoff::{Backoff, Reason};
-use crate::bus::{Bucket, Connection, Difference, Severity, Topology};
+use crate::bus::{Beats, Bucket, Connection, Difference, Severity, Topology};
 use crate::config::Provision;
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
@@ -47,12 +47,13 @@ pub(super) async fn follow_link(connection: Connection, gateway: Gateway) {
 }
 
 /// Reads the gauges that nobody pushes.
-pub(super) async fn measure(recorder: MetricsHandle, gateway: Gateway, venue: rest::Client) {
+pub(super) async fn measure(recorder: MetricsHandle, gateway: Gateway, venue: rest::Client, beats: Beats) {
     let mut tick = tokio::time::interval(MEASURE_INTERVAL);
     loop {
         tick.tick().await;
         recorder.run_upkeep();
         metrics::rate_budget_remaining(venue.pacer().remaining());
+        metrics::deliveries_in_hand(beats.len());
         for name in ConditionName::ALL {
             metrics::condition(name, gateway.has(name));
         }

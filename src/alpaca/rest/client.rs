@@ -12,14 +12,17 @@ use bytes::{Bytes, BytesMut};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, Url};
+use tokio::time::Instant;
 
 use super::answer::{Answer, Exchange, TransportError};
 use super::classify::{self, CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
 use super::model::{AccountJson, ClockJson, FillJson, OrderJson, PositionJson, Shape};
 use super::request::OrderBody;
+use super::route::route;
 use crate::alpaca::credential::Credential;
 use crate::alpaca::pacer::{Lane, Pacer, Permit};
 use crate::domain::{Account, ClientOrderId, FillActivity, MarketClock, NewOrder, Order, OrderId, Position};
+use crate::telemetry::metrics;
 
 /// TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -279,6 +282,7 @@ impl Client {
         body: Option<Vec<u8>>,
         body_max: usize,
     ) -> Exchange {
+        let route = route(&method, url.path());
         let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request
@@ -286,11 +290,19 @@ impl Client {
                 .body(body);
         }
         permit.spend();
-        let response = request.send().await.map_err(transport_error)?;
-        let mut answer = Answer::from_head(response.status().as_u16(), response.headers());
-        self.pacer.observe(answer.rate);
-        answer.body = read_body(response, body_max).await;
-        Ok(answer)
+        let began = Instant::now();
+        let exchange = match request.send().await {
+            Ok(response) => {
+                let mut answer = Answer::from_head(response.status().as_u16(), response.headers());
+                self.pacer.observe(answer.rate);
+                answer.body = read_body(response, body_max).await;
+                Ok(answer)
+            }
+            Err(error) => Err(transport_error(error)),
+        };
+        let status = exchange.as_ref().ok().map(|answer| answer.status);
+        metrics::venue_answered(route, status, began.elapsed());
+        exchange
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {

@@ -5,6 +5,7 @@ mod classify;
 mod client;
 mod model;
 mod request;
+mod route;
 mod words;
 
 #[cfg(test)]

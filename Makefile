@@ -30,7 +30,7 @@ demo: build ## Run NATS, a simulated Alpaca and the gateway together, no keys ne
 	@server=$$($(TOOLS) which-nats) && PATH="$${server%/*}:$$PATH" target/release/nalpaca demo $(ARGS)
 
 .PHONY: test
-test: ## Run all tests, with real nats-servers
+test: python-proto ## Run all tests, with real nats-servers
 	$(TOOLS) test
 	$(CARGO) test --locked
 

@@ -31,6 +31,7 @@ bucket. Programs need neither Alpaca's API, nor its keys, nor its rate limits.";
 
 const AFTER_HELP: &str = "\
 Try first:
+  nalpaca demo                             the main job on real parts, on this machine; no keys, no network
   nalpaca config env --output env > .env   every setting; put your paper keys in it
   nalpaca check-config                     what would be used, and what is wrong
   nalpaca                                  run the daemon, as `nalpaca serve` does
@@ -129,6 +130,7 @@ mod tests {
         let help = Cli::command().render_long_help().to_string();
         for line in [
             "between NATS JetStream and the Alpaca brokerage",
+            "nalpaca demo",
             "nalpaca config env --output env > .env",
             "nalpaca check-config",
             "serve",

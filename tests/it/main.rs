@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cancels;
+mod examples;
 mod orders;
 mod schema;
 mod support;

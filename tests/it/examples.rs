@@ -1,0 +1,78 @@
+//! What a newcomer runs first: the demo, and the Python example with classes generated from `proto/`.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::support::World;
+
+/// Longer than either takes by an order of magnitude.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a command to its end; what it printed, and whether it succeeded.
+async fn run(command: &mut Command) -> (bool, String) {
+    let running = command
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, running)
+        .await
+        .expect("it ends by itself")
+        .expect("it starts");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+fn tool(path: &str) -> PathBuf {
+    let path = root().join(path);
+    assert!(
+        path.exists(),
+        "{} is missing; run `make test`, which fetches and generates it",
+        path.display()
+    );
+    path
+}
+
+#[tokio::test]
+async fn the_demo_does_the_main_job_and_ends_well() {
+    let server = tool(".tools/nats-server/2.15.1/nats-server");
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_nalpaca"));
+    let (good, text) = run(demo.arg("demo").arg("--nats-server").arg(server)).await;
+    assert!(good, "{text}");
+    for line in [
+        "8 commands published, 8 outcomes",
+        "for 5 orders it took and 1 it refused; 0 orders twice",
+        "BTC/USD",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_python_example_sees_outcome_fill_and_position() {
+    let world = World::start().await;
+    let classes = tool("examples/python/gen/tradesvc");
+    let packages = tool(".tools/python");
+    assert!(classes.is_dir());
+    for (symbol, expected) in [("BRK.B", Some("position: 2 BRK.B")), ("NOPE", None)] {
+        let mut example = Command::new("python3");
+        let example = example
+            .args(["examples/python/place_order.py", symbol, "buy", "2"])
+            .env("PYTHONPATH", &packages)
+            .env("NATS_URL", world.nats.url());
+        let (good, text) = run(example).await;
+        assert_eq!(good, expected.is_some(), "{text}");
+        assert!(
+            text.contains(expected.unwrap_or("OUTCOME_KIND_REJECTED")),
+            "{text}"
+        );
+    }
+}

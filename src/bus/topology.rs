@@ -102,7 +102,7 @@ pub enum Action {
 }
 
 impl Topology {
-    /// The declaration of DESIGN section 3.
+    /// What must be there, under these names and subjects.
     pub fn new(names: &ObjectNames, subjects: &Subjects) -> Self {
         let replicas = names.replicas;
         let base = |name: &str, subjects: Vec<String>| stream::Config {

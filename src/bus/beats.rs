@@ -12,29 +12,31 @@ use async_nats::Subject;
 use tracing::debug;
 
 use super::Connection;
+use crate::domain::CommandId;
 
 /// Less than a third of the consumers' ack wait, so that two beats may be lost.
 const INTERVAL: Duration = Duration::from_secs(3);
 
-/// Messages in hand, by stream sequence, with the subject that answers them.
+/// Messages in hand, with the subject that answers them. By sequence alone the first messages of a stream that was
+/// made anew would pass for redeliveries of what is still in hand from the old one, and be lost.
 #[derive(Clone, Default)]
 pub struct Beats {
-    in_hand: Arc<Mutex<HashMap<u64, Subject>>>,
+    in_hand: Arc<Mutex<HashMap<CommandId, Subject>>>,
 }
 
 /// One message is in hand for as long as this lives.
 pub(super) struct InHand {
     beats: Beats,
-    sequence: u64,
+    id: CommandId,
 }
 
 impl Beats {
     /// Notes that a message is in hand. `None`: it was already, and the newer delivery's answer subject is kept.
-    pub(super) fn take(&self, sequence: u64, reply: Subject) -> Option<InHand> {
-        let known = self.lock().insert(sequence, reply);
+    pub(super) fn take(&self, id: CommandId, reply: Subject) -> Option<InHand> {
+        let known = self.lock().insert(id, reply);
         known.is_none().then(|| InHand {
             beats: self.clone(),
-            sequence,
+            id,
         })
     }
 
@@ -67,7 +69,7 @@ impl Beats {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Subject>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<CommandId, Subject>> {
         // Nothing panics while it holds the lock; were it so, the map would still be whole.
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,26 +78,35 @@ impl Beats {
 impl InHand {
     /// The subject that answers the newest delivery of the message.
     pub(super) fn reply(&self) -> Option<Subject> {
-        self.beats.lock().get(&self.sequence).cloned()
+        self.beats.lock().get(&self.id).cloned()
     }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        self.beats.lock().remove(&self.sequence);
+        self.beats.lock().remove(&self.id);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+
+    fn message(stream_created: i64, sequence: u64) -> CommandId {
+        CommandId {
+            stream_created: Timestamp::from_second(stream_created).unwrap(),
+            sequence,
+        }
+    }
 
     #[test]
     fn a_message_is_in_hand_once() {
         let beats = Beats::default();
-        let held = beats.take(7, "first".into()).unwrap();
+        let held = beats.take(message(100, 7), "first".into()).unwrap();
         assert!(
-            beats.take(7, "second".into()).is_none(),
+            beats.take(message(100, 7), "second".into()).is_none(),
             "a redelivery is not news"
         );
         assert_eq!(
@@ -105,6 +116,16 @@ mod tests {
         );
         drop(held);
         assert!(beats.is_empty());
-        assert!(beats.take(7, "third".into()).is_some());
+        assert!(beats.take(message(100, 7), "third".into()).is_some());
+    }
+
+    #[test]
+    fn a_stream_made_anew_hands_out_news_under_old_sequences() {
+        let beats = Beats::default();
+        let old = beats.take(message(100, 7), "old".into());
+        let new = beats.take(message(200, 7), "new".into());
+        assert!(new.is_some());
+        drop(old);
+        assert_eq!(new.and_then(|new| new.reply()), Some("new".into()));
     }
 }

@@ -63,15 +63,16 @@ impl Delivery {
             info.stream_sequence,
             u64::try_from(info.delivered).unwrap_or(u64::MAX),
         );
-        let Some(in_hand) = beats.take(sequence, reply) else {
+        let id = CommandId {
+            stream_created,
+            sequence,
+        };
+        let Some(in_hand) = beats.take(id, reply) else {
             return Ok(None);
         };
         let (message, _) = message.split();
         Ok(Some(Self {
-            id: CommandId {
-                stream_created,
-                sequence,
-            },
+            id,
             stored_at,
             delivered,
             fresh: delivered == 1 && sequence > trusted_after,
@@ -92,14 +93,15 @@ impl Delivery {
         connection: &Connection,
     ) -> Result<Option<Self>, async_nats::Error> {
         let stored_at = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos())?;
-        let Some(in_hand) = beats.take(message.sequence, reply) else {
+        let id = CommandId {
+            stream_created,
+            sequence: message.sequence,
+        };
+        let Some(in_hand) = beats.take(id, reply) else {
             return Ok(None);
         };
         Ok(Some(Self {
-            id: CommandId {
-                stream_created,
-                sequence: message.sequence,
-            },
+            id,
             stored_at,
             delivered: 2, // once to somebody, once to us
             fresh: false,

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::dealer::Dealer;
 use super::desk::{self, Command, Inner};
 use super::settle;
 use super::venue::Venue;
@@ -32,8 +34,10 @@ pub(super) async fn run<V: Venue>(desk: &Inner<V>, command: Command, name: Comma
     let verdict = match name.cancel_target() {
         CancelTarget::Client(id) => by_client_id(desk, &command, &id).await,
         CancelTarget::Uuid(order_id, id) => by_uuid(desk, &command, order_id, &id).await,
-        CancelTarget::All => wide(desk, &command, None).await,
-        CancelTarget::Strategy(strategy) => wide(desk, &command, Some(&strategy)).await,
+        CancelTarget::All => wide(&desk.dealer, command.delivery.stored_at, None).await,
+        CancelTarget::Strategy(strategy) => {
+            wide(&desk.dealer, command.delivery.stored_at, Some(&strategy)).await
+        }
     };
     let Some(verdict) = verdict else {
         // Stopping. A cancel may be sent again, so it simply comes back.
@@ -72,12 +76,14 @@ async fn by_client_id<V: Venue>(desk: &Inner<V>, command: &Command, id: &ClientO
             Some(RecordState::Settled(_, outcome, _)) => match &outcome.verdict {
                 Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => {
                     return match acceptance.order_id {
-                        Some(order_id) => one(desk, order_id).await.map(verdict),
-                        None => by_look_up(desk, id).await,
+                        Some(order_id) => one(&desk.dealer, order_id).await.map(verdict),
+                        None => by_look_up(&desk.dealer, id).await,
                     };
                 }
                 // It may be there and it may not; only the venue can tell.
-                Verdict::Unresolved { .. } | Verdict::Conflict { .. } => return by_look_up(desk, id).await,
+                Verdict::Unresolved { .. } | Verdict::Conflict { .. } => {
+                    return by_look_up(&desk.dealer, id).await;
+                }
                 refused @ (Verdict::Rejected(_)
                 | Verdict::Denied { .. }
                 | Verdict::Expired
@@ -90,15 +96,15 @@ async fn by_client_id<V: Venue>(desk: &Inner<V>, command: &Command, id: &ClientO
             },
             Some(RecordState::Intent(_)) => {
                 leave_mark(desk, command, id, page.record, page.revision).await;
-                match find(desk, id).await? {
-                    Some(order) => return cancel_found(desk, &order).await,
-                    None => pause(desk, backoff.next_delay()).await?,
+                match find(&desk.dealer, id).await? {
+                    Some(order) => return cancel_found(&desk.dealer, &order).await,
+                    None => pause(&desk.dealer, backoff.next_delay()).await?,
                 }
             }
             Some(RecordState::CancelMark) | None => {
                 // Perhaps it was placed elsewhere, or before this ledger was.
-                if let Some(order) = find(desk, id).await? {
-                    return cancel_found(desk, &order).await;
+                if let Some(order) = find(&desk.dealer, id).await? {
+                    return cancel_found(&desk.dealer, &order).await;
                 }
                 if leave_mark(desk, command, id, page.record, page.revision).await {
                     let message =
@@ -160,22 +166,22 @@ async fn by_uuid<V: Venue>(
     if desk.read_ledger(id).await?.record.is_some() {
         return by_client_id(desk, command, id).await;
     }
-    match one(desk, order_id).await? {
+    match one(&desk.dealer, order_id).await? {
         Err(refusal) if refusal.http_status == 404 => by_client_id(desk, command, id).await,
         judged => Some(verdict(judged)),
     }
 }
 
-async fn by_look_up<V: Venue>(desk: &Inner<V>, id: &ClientOrderId) -> Option<Verdict> {
-    match find(desk, id).await? {
-        Some(order) => cancel_found(desk, &order).await,
+async fn by_look_up<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<Verdict> {
+    match find(dealer, id).await? {
+        Some(order) => cancel_found(dealer, &order).await,
         None => Some(not_found("the venue does not have the order".to_owned())),
     }
 }
 
-async fn cancel_found<V: Venue>(desk: &Inner<V>, order: &Order) -> Option<Verdict> {
+async fn cancel_found<V: Venue>(dealer: &Dealer<V>, order: &Order) -> Option<Verdict> {
     match order.id {
-        Some(order_id) => one(desk, order_id).await.map(verdict),
+        Some(order_id) => one(dealer, order_id).await.map(verdict),
         None => Some(not_found("the venue's order has no id".to_owned())),
     }
 }
@@ -197,14 +203,14 @@ fn not_found(message: String) -> Verdict {
 }
 
 /// Asks the venue for an order until it answers. `None`: the daemon is stopping.
-async fn find<V: Venue>(desk: &Inner<V>, id: &ClientOrderId) -> Option<Option<Box<Order>>> {
+async fn find<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<Option<Box<Order>>> {
     let mut backoff = Backoff::new(Reason::LookUp);
     loop {
-        let retry_after = match desk.dealer.venue.find(id).await {
+        let retry_after = match dealer.venue.find(id).await {
             LookUpAnswer::Found(order) => return Some(Some(order)),
             LookUpAnswer::Absent => return Some(None),
             LookUpAnswer::AccountRefused(refusal) => {
-                desk.dealer
+                dealer
                     .gateway
                     .raise(ConditionName::AccountRefused, refusal.message, true);
                 None
@@ -214,45 +220,60 @@ async fn find<V: Venue>(desk: &Inner<V>, id: &ClientOrderId) -> Option<Option<Bo
                 retry_after
             }
         };
-        pause(desk, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+        pause(dealer, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
     }
 }
 
 /// Cancels one order at the venue, again and again until the venue has judged. `None`: the daemon is stopping.
-async fn one<V: Venue>(desk: &Inner<V>, order_id: OrderId) -> Option<Judged> {
+async fn one<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Option<Judged> {
     let mut backoff = Backoff::new(Reason::NotSent);
     loop {
-        let retry_after = match desk.dealer.venue.cancel(order_id).await {
-            CancelAnswer::Accepted {
-                http_status,
-                request_id,
-            } => {
-                return Some(Ok(Acceptance {
-                    order_id: Some(order_id),
-                    http_status,
-                    request_id,
-                    ..Acceptance::default()
-                }));
+        match attempt(dealer, order_id).await {
+            Attempt::Judged(judged) => return Some(judged),
+            Attempt::Unanswered { retry_after } => {
+                pause(dealer, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
             }
-            CancelAnswer::Refused(refusal) => return Some(Err(refusal)),
-            CancelAnswer::AccountRefused(refusal) => {
-                desk.dealer
-                    .gateway
-                    .raise(ConditionName::AccountRefused, refusal.message, true);
-                None
-            }
-            CancelAnswer::Failed { cause, retry_after } => {
-                warn!(%order_id, cause, "cancel gave no answer, sending it again");
-                retry_after
-            }
-        };
-        pause(desk, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+        }
+    }
+}
+
+enum Attempt {
+    Judged(Judged),
+    /// Nobody knows; it may be sent again.
+    Unanswered {
+        retry_after: Option<Duration>,
+    },
+}
+
+/// One cancel request.
+async fn attempt<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Attempt {
+    match dealer.venue.cancel(order_id).await {
+        CancelAnswer::Accepted {
+            http_status,
+            request_id,
+        } => Attempt::Judged(Ok(Acceptance {
+            order_id: Some(order_id),
+            http_status,
+            request_id,
+            ..Acceptance::default()
+        })),
+        CancelAnswer::Refused(refusal) => Attempt::Judged(Err(refusal)),
+        CancelAnswer::AccountRefused(refusal) => {
+            dealer
+                .gateway
+                .raise(ConditionName::AccountRefused, refusal.message, true);
+            Attempt::Unanswered { retry_after: None }
+        }
+        CancelAnswer::Failed { cause, retry_after } => {
+            warn!(%order_id, cause, "cancel gave no answer, sending it again");
+            Attempt::Unanswered { retry_after }
+        }
     }
 }
 
 /// Cancels an order that should not be at the venue.
-pub(super) async fn take_down<V: Venue>(desk: &Inner<V>, order_id: OrderId) {
-    match one(desk, order_id).await {
+pub(super) async fn take_down<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) {
+    match one(dealer, order_id).await {
         Some(Ok(_)) => info!(%order_id, "late order asked to cancel"),
         Some(Err(refusal)) => warn!(%order_id, refusal.message, "late order could not be canceled"),
         None => warn!(%order_id, "stopping before the late order was taken down"),
@@ -260,17 +281,20 @@ pub(super) async fn take_down<V: Venue>(desk: &Inner<V>, order_id: OrderId) {
 }
 
 /// `None`: the daemon is stopping.
-async fn pause<V: Venue>(desk: &Inner<V>, pause: Duration) -> Option<()> {
+async fn pause<V: Venue>(dealer: &Dealer<V>, pause: Duration) -> Option<()> {
     tokio::select! {
-        () = desk.dealer.stop.cancelled() => None,    // cancel-safe: level-triggered
+        () = dealer.stop.cancelled() => None,    // cancel-safe: level-triggered
         () = tokio::time::sleep(pause) => Some(()),   // cancel-safe: nothing is lost but time
     }
 }
 
 /// Cancels every open order (of a strategy) that the venue had taken when the command was stored, lists again until
 /// none is left, and says what became of each.
-async fn wide<V: Venue>(desk: &Inner<V>, command: &Command, strategy: Option<&Strategy>) -> Option<Verdict> {
-    let stored_at = command.delivery.stored_at;
+pub(super) async fn wide<V: Venue>(
+    dealer: &Dealer<V>,
+    stored_at: Timestamp,
+    strategy: Option<&Strategy>,
+) -> Option<Verdict> {
     // An order accepted after the cancel was stored was meant to live.
     let is_meant = |order: &Order| {
         let early = order
@@ -283,7 +307,8 @@ async fn wide<V: Venue>(desk: &Inner<V>, command: &Command, strategy: Option<&St
     let mut pauses = Backoff::between(WIDE_PAUSES.0, WIDE_PAUSES.1);
     let mut results: Vec<OrderResult> = Vec::new();
     let remaining = loop {
-        let open: Vec<Order> = open_orders(desk).await?.into_iter().filter(is_meant).collect();
+        let open: Vec<Order> = open_orders(dealer).await?.into_iter().filter(is_meant).collect();
+        let mut unanswered = 0;
         for order in &open {
             let Some(order_id) = order.id else { continue };
             let known = results
@@ -292,7 +317,24 @@ async fn wide<V: Venue>(desk: &Inner<V>, command: &Command, strategy: Option<&St
             if known.is_some_and(|at| results[at].accepted) {
                 continue; // its cancel is on its way
             }
-            let result = result_of(order, one(desk, order_id).await?);
+            if dealer.stop.is_cancelled() {
+                return None;
+            }
+            let result = match attempt(dealer, order_id).await {
+                Attempt::Judged(judged) => result_of(order, judged),
+                // The others do not wait for this one; the next listing comes back to it.
+                Attempt::Unanswered { .. } => {
+                    unanswered += 1;
+                    let message = "the venue did not answer".to_owned();
+                    result_of(
+                        order,
+                        Err(Refusal {
+                            message,
+                            ..Refusal::default()
+                        }),
+                    )
+                }
+            };
             match known {
                 Some(at) => results[at] = result,
                 None => results.push(result),
@@ -306,10 +348,11 @@ async fn wide<V: Venue>(desk: &Inner<V>, command: &Command, strategy: Option<&St
                 result.message = format!("no longer open ({})", result.message);
             }
         }
-        if open.is_empty() || Instant::now() >= give_up {
+        // Patience is for orders that the venue will not cancel, not for a venue that does not answer.
+        if open.is_empty() || (unanswered == 0 && Instant::now() >= give_up) {
             break open.len();
         }
-        pause(desk, pauses.next_delay()).await?;
+        pause(dealer, pauses.next_delay()).await?;
     };
     let refused = results.iter().filter(|result| !result.accepted).count();
     let message = match (results.len(), remaining) {
@@ -350,13 +393,13 @@ fn result_of(order: &Order, judged: Judged) -> OrderResult {
 }
 
 /// Lists open orders until the venue answers. `None`: the daemon is stopping.
-async fn open_orders<V: Venue>(desk: &Inner<V>) -> Option<Vec<Order>> {
+async fn open_orders<V: Venue>(dealer: &Dealer<V>) -> Option<Vec<Order>> {
     let mut backoff = Backoff::new(Reason::LookUp);
     loop {
-        let retry_after = match desk.dealer.venue.open_orders().await {
+        let retry_after = match dealer.venue.open_orders().await {
             Ok(orders) => return Some(orders),
             Err(ReadError::AccountRefused(refusal)) => {
-                desk.dealer
+                dealer
                     .gateway
                     .raise(ConditionName::AccountRefused, refusal.message, true);
                 None
@@ -366,6 +409,6 @@ async fn open_orders<V: Venue>(desk: &Inner<V>) -> Option<Vec<Order>> {
                 retry_after
             }
         };
-        pause(desk, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+        pause(dealer, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
     }
 }

@@ -61,6 +61,9 @@ struct State {
     held: Option<(Order, Instant)>,
     posted_at: Vec<Duration>,
     looked_at: Vec<Duration>,
+    /// Open orders, and how many cancels of each get no answer.
+    open: Vec<(Order, usize)>,
+    cancels: Vec<(OrderId, Duration)>,
     on_the_wire: usize,
     most_on_the_wire: usize,
 }
@@ -112,6 +115,16 @@ impl FakeVenue {
     /// Puts an order there that has been there for so long.
     pub(super) fn put_before(&self, order: Order, age: Duration) {
         self.lock().held = Some((order, Instant::now() - age));
+    }
+
+    /// Opens an order, so many cancels of which get no answer.
+    pub(super) fn open(&self, order: Order, unanswered: usize) {
+        self.lock().open.push((order, unanswered));
+    }
+
+    /// Which order each cancel named, and when.
+    pub(super) fn cancels(&self) -> Vec<(OrderId, Duration)> {
+        self.lock().cancels.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -213,11 +226,27 @@ impl Venue for std::sync::Arc<FakeVenue> {
         }
     }
 
-    async fn cancel(&self, _id: OrderId) -> CancelAnswer {
-        unreachable!("sending and resolving cancel nothing")
+    async fn cancel(&self, id: OrderId) -> CancelAnswer {
+        let mut state = self.lock();
+        state.cancels.push((id, self.began.elapsed()));
+        let Some(at) = state.open.iter().position(|(order, _)| order.id == Some(id)) else {
+            return CancelAnswer::Refused(refusal(404, "order not found"));
+        };
+        if state.open[at].1 > 0 {
+            state.open[at].1 -= 1;
+            return CancelAnswer::Failed {
+                cause: "HTTP 500".to_owned(),
+                retry_after: None,
+            };
+        }
+        state.open.remove(at);
+        CancelAnswer::Accepted {
+            http_status: 204,
+            request_id: None,
+        }
     }
 
     async fn open_orders(&self) -> Result<Vec<Order>, ReadError> {
-        unreachable!("sending and resolving list nothing")
+        Ok(self.lock().open.iter().map(|(order, _)| order.clone()).collect())
     }
 }

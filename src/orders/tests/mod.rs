@@ -1,5 +1,6 @@
 //! Sending and resolving, with a scripted venue and paused time.
 
+mod canceling;
 mod dealing;
 mod fake;
 mod properties;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info_span, warn};
@@ -170,8 +170,7 @@ impl<V: Venue> Desk<V> {
             Reading::Order(id, order) => {
                 let place = self.lanes.join(&order.symbols());
                 let run = async move {
-                    let _permit = permit;
-                    place_order(&desk, command, id, *order, place).await;
+                    place_order(&desk, command, id, *order, (place, permit)).await;
                 };
                 self.running.spawn(run.instrument(span));
             }
@@ -300,15 +299,16 @@ pub(super) async fn announce<V: Venue>(
     settle::announce(desk, outcome, &to).await;
 }
 
-/// One order, from its lane to its ack.
+/// One order, from its lane to its ack. It keeps its place in the lane and its room in our memory until it is settled
+/// or only watched: what is watched for a day must not keep the news out.
 async fn place_order<V: Venue>(
     desk: &Inner<V>,
     command: Command,
     id: ClientOrderId,
     order: NewOrder,
-    place: Place,
+    held: (Place, OwnedSemaphorePermit),
 ) {
-    place.turn().await;
+    held.0.turn().await;
     let hash = wire::payload_hash(&order);
     let deadline = gate::deadline(command.delivery.stored_at, order.valid_until, desk.policy.max_age);
     let mut order = OrderInHand {
@@ -323,8 +323,8 @@ async fn place_order<V: Venue>(
         Ended::Settled(outcome) => finish(desk, order, *outcome).await,
         Ended::Unresolved(outcome) => {
             announce(desk, &order.command, &outcome, Some(&order.order)).await;
-            // The symbol is free again; the order is watched on.
-            drop(place);
+            // The symbol is free again, and so is the room; the order is watched on.
+            drop(held);
             let since = order.deadline.unwrap_or(outcome.stored_at);
             let Some(verdict) = resolve::watch(&desk.dealer, &order.id, Some(&order.order), since).await
             else {

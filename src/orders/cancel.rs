@@ -151,6 +151,7 @@ async fn leave_mark<V: Venue>(
         Err(WriteError::Stale) => false,
         Err(WriteError::Unknown(error)) => {
             warn!(%error, "the cancel's mark may or may not be in the ledger");
+            tokio::time::sleep(desk::WRITE_PAUSE).await;
             false
         }
     }

@@ -28,6 +28,10 @@ use crate::telemetry::metrics;
 use crate::wire;
 use crate::wire::subject::{CommandName, CommandSubject, Subjects};
 
+/// Pause after a write that failed: a bucket that is full, or without a quorum, answers reads and refuses writes at
+/// once, and whoever reads and decides again would turn in a circle as fast as it can.
+pub(super) const WRITE_PAUSE: Duration = Duration::from_millis(500);
+
 /// How commands are treated.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -568,7 +572,11 @@ async fn write_intent<V: Venue>(
             // Reading it again tells; an intent of this very instant is ours, and nothing was sent under it.
             let again = desk.read_ledger(&order.id).await?;
             let ours = RecordState::Intent(intent.clone());
-            (again.record.is_some_and(|record| record.state == ours)).then_some(again.revision)
+            if again.record.is_some_and(|record| record.state == ours) {
+                return Some(again.revision);
+            }
+            tokio::time::sleep(WRITE_PAUSE).await;
+            None
         }
     }
 }
@@ -613,8 +621,10 @@ async fn record<V: Venue>(
                 Ended::Unresolved(outcome)
             })
         }
-        Err(error) => {
+        Err(WriteError::Stale) => None,
+        Err(WriteError::Unknown(error)) => {
             warn!(%error, "the outcome is not in the ledger yet");
+            tokio::time::sleep(WRITE_PAUSE).await;
             None
         }
     }

@@ -272,13 +272,13 @@ async fn attempt<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Attempt {
     }
 }
 
-/// Cancels an order that should not be at the venue.
-pub(super) async fn take_down<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) {
-    match one(dealer, order_id).await {
-        Some(Ok(_)) => info!(%order_id, "late order asked to cancel"),
-        Some(Err(refusal)) => warn!(%order_id, refusal.message, "late order could not be canceled"),
-        None => warn!(%order_id, "stopping before the late order was taken down"),
+/// Cancels an order that should not be at the venue. `None`: the daemon is stopping, and the order may still work.
+pub(super) async fn take_down<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Option<()> {
+    match one(dealer, order_id).await? {
+        Ok(_) => info!(%order_id, "late order asked to cancel"),
+        Err(refusal) => warn!(%order_id, refusal.message, "late order could not be canceled"),
     }
+    Some(())
 }
 
 /// `None`: the daemon is stopping.

@@ -640,7 +640,8 @@ async fn settle_late<V: Venue>(
         && let Some(order_id) = acceptance.order_id
     {
         warn!(%order_id, "the venue had taken the order after all, canceling it");
-        cancel::take_down(&desk.dealer, order_id).await;
+        // Handed back without a record, it is found and taken down by the next process.
+        cancel::take_down(&desk.dealer, order_id).await?;
     }
     loop {
         let page = read_until_there(desk, &order.id).await?;

@@ -61,3 +61,20 @@ async fn stopping_ends_a_wide_cancel_that_gets_no_answer() {
     assert_eq!(meanwhile(work, stop).await, None);
     assert_eq!(bench.venue().began.elapsed(), seconds(100));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_late_order_is_taken_down_or_known_not_to_be() {
+    let bench = Bench::new([], []);
+    let order = open_order(1, "momentum.1");
+    bench.venue().open(order.clone(), 3);
+    assert_eq!(
+        cancel::take_down(&bench.dealer, order.id.unwrap()).await,
+        Some(())
+    );
+    assert_eq!(bench.venue().cancels().len(), 4);
+
+    bench.venue().open(order.clone(), usize::MAX);
+    let stop = at(seconds(100), || bench.dealer.stop.cancel());
+    let work = cancel::take_down(&bench.dealer, order.id.unwrap());
+    assert_eq!(meanwhile(work, stop).await, None);
+}

@@ -38,8 +38,8 @@ pub struct PublishError {
 /// What could not be read, for the journal.
 #[derive(Clone, Debug)]
 pub struct DeadLetter<'a> {
-    /// What it tried to be.
-    pub kind: CommandKind,
+    /// What it tried to be, if that can be told.
+    pub kind: Option<CommandKind>,
     /// Where it was published.
     pub subject: &'a str,
     /// Its bytes.
@@ -94,6 +94,20 @@ impl Journal {
         self.store(&fanned_out, &id, &message, None).await?;
         let journaled = self.subjects.update(&report.order.client_order_id);
         self.store(&journaled, &id, &message, None).await
+    }
+
+    /// Stores the event of an order the venue never had, unless it is there already.
+    pub async fn refusal(
+        &self,
+        report: &ExecutionReport,
+        key: &str,
+        maybe_there: bool,
+    ) -> Result<(), PublishError> {
+        let journaled = self.subjects.update(&report.order.client_order_id);
+        if maybe_there && self.holds(&journaled, &format!("update:{key}")).await? {
+            return Ok(());
+        }
+        self.update(report, key).await
     }
 
     /// The order events stored under a client order id, oldest first. What cannot be read is passed over.

@@ -57,8 +57,8 @@ pub struct Intent {
 /// A cancel that overtook its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CancelMark {
-    /// The cancel's stream sequence.
-    pub sequence: u64,
+    /// Which command the cancel was.
+    pub id: CommandId,
     /// When the stream stored it.
     pub stored_at: Timestamp,
 }
@@ -69,9 +69,12 @@ const CANCEL_MARK_REACH: jiff::SignedDuration = jiff::SignedDuration::from_secs(
 impl CancelMark {
     /// Whether this cancel takes down an order: one published before it, or stored shortly after it.
     ///
-    /// Anything later was meant to live, and a mark kills nothing later.
-    pub fn cancels(&self, sequence: u64, stored_at: Timestamp) -> bool {
-        sequence < self.sequence || stored_at.duration_since(self.stored_at) <= CANCEL_MARK_REACH
+    /// Anything later was meant to live, and a mark kills nothing later. Sequences compare within one stream only: a
+    /// stream that was made anew counts from one again.
+    pub fn cancels(&self, order: CommandId, stored_at: Timestamp) -> bool {
+        let same_stream = order.stream_created == self.id.stream_created;
+        let before = same_stream && order.sequence < self.id.sequence;
+        before || stored_at.duration_since(self.stored_at) <= CANCEL_MARK_REACH
     }
 }
 
@@ -82,16 +85,25 @@ mod tests {
     #[test]
     fn a_mark_cancels_what_came_before_or_just_after_and_nothing_later() {
         let at = |second| Timestamp::from_second(second).unwrap();
+        let command = |stream, sequence| CommandId {
+            stream_created: at(stream),
+            sequence,
+        };
         let mark = CancelMark {
-            sequence: 10,
+            id: command(1, 10),
             stored_at: at(1000),
         };
-        assert!(mark.cancels(9, at(900)));
-        assert!(mark.cancels(11, at(1030)));
-        assert!(!mark.cancels(11, at(1031)));
+        assert!(mark.cancels(command(1, 9), at(900)));
+        assert!(mark.cancels(command(1, 11), at(1030)));
+        assert!(!mark.cancels(command(1, 11), at(1031)));
         assert!(
-            mark.cancels(9, at(1031)),
-            "a lower sequence was published first, whatever the clocks say"
+            mark.cancels(command(1, 9), at(1031)),
+            "published first, whatever the clocks say"
         );
+        assert!(
+            !mark.cancels(command(2, 3), at(1031)),
+            "a new stream counts from one again"
+        );
+        assert!(mark.cancels(command(2, 3), at(999)));
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -17,7 +18,8 @@ use crate::bus::WriteError;
 use crate::domain::outcome::{Acceptance, OrderResult, Refusal};
 use crate::domain::record::{CancelMark, RecordState};
 use crate::domain::{
-    CancelTarget, ClientOrderId, CommandKind, ConditionName, Order, OrderId, OrderRecord, Strategy, Verdict,
+    CancelTarget, ClientOrderId, CommandKind, ConditionName, Order, OrderId, OrderRecord, OrderStatus,
+    Strategy, Verdict,
 };
 use crate::wire::subject::CommandName;
 
@@ -29,11 +31,19 @@ const WIDE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::
 const NOT_FOUND: i64 = 40_410_000;
 
 /// One cancel command, to its ack.
-pub(super) async fn run<V: Venue>(desk: &Inner<V>, command: Command, name: CommandName) {
+///
+/// It gives its room back while it waits for an order that is on its way, so that other cancels are not kept out.
+pub(super) async fn run<V: Venue>(
+    desk: &Inner<V>,
+    command: Command,
+    name: CommandName,
+    room: OwnedSemaphorePermit,
+) {
     let text = name.text();
+    let mut room = Some(room);
     let verdict = match name.cancel_target() {
-        CancelTarget::Client(id) => by_client_id(desk, &command, &id).await,
-        CancelTarget::Uuid(order_id, id) => by_uuid(desk, &command, order_id, &id).await,
+        CancelTarget::Client(id) => by_client_id(desk, &command, &id, &mut room).await,
+        CancelTarget::Uuid(order_id, id) => by_uuid(desk, &command, order_id, &id, &mut room).await,
         CancelTarget::All => wide(&desk.dealer, command.delivery.stored_at, None).await,
         CancelTarget::Strategy(strategy) => {
             wide(&desk.dealer, command.delivery.stored_at, Some(&strategy)).await
@@ -68,7 +78,12 @@ pub(super) async fn run<V: Venue>(desk: &Inner<V>, command: Command, name: Comma
 ///
 /// The ledger says whether the order was sent. While nobody knows, the cancel leaves its mark, so that the order
 /// is not sent if it has not been, and waits until it is known.
-async fn by_client_id<V: Venue>(desk: &Inner<V>, command: &Command, id: &ClientOrderId) -> Option<Verdict> {
+async fn by_client_id<V: Venue>(
+    desk: &Inner<V>,
+    command: &Command,
+    id: &ClientOrderId,
+    room: &mut Option<OwnedSemaphorePermit>,
+) -> Option<Verdict> {
     let mut backoff = Backoff::between(Duration::from_millis(20), Duration::from_secs(2));
     loop {
         let page = desk.read_ledger(id).await?;
@@ -98,7 +113,10 @@ async fn by_client_id<V: Venue>(desk: &Inner<V>, command: &Command, id: &ClientO
                 leave_mark(desk, command, id, page.record, page.revision).await;
                 match find(&desk.dealer, id).await? {
                     Some(order) => return cancel_found(&desk.dealer, &order).await,
-                    None => pause(&desk.dealer, backoff.next_delay()).await?,
+                    None => {
+                        drop(room.take());
+                        pause(&desk.dealer, backoff.next_delay()).await?;
+                    }
                 }
             }
             Some(RecordState::CancelMark) | None => {
@@ -127,12 +145,12 @@ async fn leave_mark<V: Venue>(
     revision: u64,
 ) -> bool {
     let mark = CancelMark {
-        sequence: command.delivery.id.sequence,
+        id: command.delivery.id,
         stored_at: command.delivery.stored_at,
     };
     desk.dealer.marks.leave(id.clone(), mark);
     let known = record.as_ref().and_then(|record| record.cancel_mark);
-    if known.is_some_and(|known| known.sequence >= mark.sequence) {
+    if known.is_some_and(|known| known.id >= mark.id) {
         return true;
     }
     let state = record.map_or(RecordState::CancelMark, |record| record.state);
@@ -163,12 +181,13 @@ async fn by_uuid<V: Venue>(
     command: &Command,
     order_id: OrderId,
     id: &ClientOrderId,
+    room: &mut Option<OwnedSemaphorePermit>,
 ) -> Option<Verdict> {
     if desk.read_ledger(id).await?.record.is_some() {
-        return by_client_id(desk, command, id).await;
+        return by_client_id(desk, command, id, room).await;
     }
     match one(&desk.dealer, order_id).await? {
-        Err(refusal) if refusal.http_status == 404 => by_client_id(desk, command, id).await,
+        Err(refusal) if refusal.http_status == 404 => by_client_id(desk, command, id, room).await,
         judged => Some(verdict(judged)),
     }
 }
@@ -230,11 +249,36 @@ async fn one<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Option<Judged> 
     let mut backoff = Backoff::new(Reason::NotSent);
     loop {
         match attempt(dealer, order_id).await {
+            Attempt::Judged(Err(refusal)) if refusal.http_status != 404 => {
+                return Some(second_look(dealer, order_id, refusal).await);
+            }
             Attempt::Judged(judged) => return Some(judged),
             Attempt::Unanswered { retry_after } => {
                 pause(dealer, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
             }
         }
+    }
+}
+
+/// A cancel may be sent twice: its first answer was lost, or its command came back. The second one is refused because
+/// the first one worked, and that is no refusal.
+async fn second_look<V: Venue>(dealer: &Dealer<V>, order_id: OrderId, refusal: Refusal) -> Judged {
+    match dealer.venue.find_order(order_id).await {
+        LookUpAnswer::Found(order)
+            if matches!(order.status, OrderStatus::Canceled | OrderStatus::PendingCancel) =>
+        {
+            Ok(Acceptance {
+                order_id: Some(order_id),
+                http_status: refusal.http_status,
+                request_id: refusal.request_id,
+                message: format!("the order is {} already", order.status),
+                ..Acceptance::default()
+            })
+        }
+        LookUpAnswer::Found(_)
+        | LookUpAnswer::Absent
+        | LookUpAnswer::AccountRefused(_)
+        | LookUpAnswer::Failed { .. } => Err(refusal),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -21,6 +22,8 @@ pub(super) struct Dealer<V> {
     pub(super) gateway: Gateway,
     pub(super) clock: Clock,
     pub(super) marks: Marks,
+    /// POSTs on the wire at once.
+    pub(super) in_flight: Semaphore,
     /// Nothing new begins once this is cancelled; what is on the wire is seen to its end.
     pub(super) stop: CancellationToken,
 }
@@ -47,6 +50,7 @@ impl<V> Dealer<V> {
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     by_id: Mutex<HashMap<ClientOrderId, CancelMark>>,
+    left: Notify,
 }
 
 impl Marks {
@@ -57,7 +61,7 @@ impl Marks {
     pub(super) fn leave(&self, id: ClientOrderId, mark: CancelMark) {
         let mut marks = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = marks.get_mut(&id) {
-            if known.sequence < mark.sequence {
+            if known.id < mark.id {
                 *known = mark;
             }
             return;
@@ -67,6 +71,13 @@ impl Marks {
             marks.retain(|_, mark| Some(mark.stored_at) != oldest);
         }
         marks.insert(id, mark);
+        drop(marks);
+        self.left.notify_waiters();
+    }
+
+    /// Waits until the next mark is left, on whatever id. Cancel-safe.
+    pub(super) async fn next(&self) {
+        self.left.notified().await;
     }
 
     pub(super) fn of(&self, id: &ClientOrderId) -> Option<CancelMark> {

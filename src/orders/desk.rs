@@ -22,7 +22,7 @@ use crate::bus::{Delivery, Journal, WriteError};
 use crate::clock::Clock;
 use crate::domain::outcome::DenialReason;
 use crate::domain::record::{Intent, RecordState};
-use crate::domain::{ClientOrderId, CommandKind, NewOrder, OrderRecord, Outcome, Verdict};
+use crate::domain::{ClientOrderId, CommandId, CommandKind, NewOrder, OrderRecord, Outcome, Verdict};
 use crate::gateway::Gateway;
 use crate::telemetry::metrics;
 use crate::wire;
@@ -57,7 +57,6 @@ pub(super) struct Inner<V> {
     pub(super) journal: Journal,
     pub(super) subjects: Subjects,
     pub(super) policy: Policy,
-    pub(super) in_flight: Semaphore,
 }
 
 impl<V: Venue> Inner<V> {
@@ -99,12 +98,12 @@ impl<V: Venue> Desk<V> {
         policy: Policy,
         stop: CancellationToken,
     ) -> Self {
-        let in_flight = Semaphore::new(policy.max_in_flight.max(1));
         let dealer = Dealer {
             venue,
             gateway,
             clock,
             marks: Marks::default(),
+            in_flight: Semaphore::new(policy.max_in_flight.max(1)),
             stop,
         };
         let inner = Inner {
@@ -113,7 +112,6 @@ impl<V: Venue> Desk<V> {
             journal,
             subjects,
             policy,
-            in_flight,
         };
         Self {
             inner: Arc::new(inner),
@@ -145,10 +143,12 @@ impl<V: Venue> Desk<V> {
         let desk = Arc::clone(&self.inner);
         let Some(subject) = desk.subjects.read_command(&delivery.subject) else {
             // The stream captures command subjects only, so this is a stream that was changed under us.
-            error!(
-                subject = delivery.subject,
-                "the action stream holds something that is no command"
-            );
+            self.running.spawn(async move {
+                let _permit = permit;
+                let reason = "the subject is no command's";
+                settle::bury(&desk, &delivery, None, reason).await;
+                settle::answer(delivery, Settlement::Term, reason).await;
+            });
             return;
         };
         metrics::command_read(subject.kind);
@@ -180,8 +180,7 @@ impl<V: Venue> Desk<V> {
             }
             Reading::Cancel(name) => {
                 let run = async move {
-                    let _permit = permit;
-                    cancel::run(&desk, command, name).await;
+                    cancel::run(&desk, command, name, permit).await;
                 };
                 self.running.spawn(run.instrument(span));
             }
@@ -258,7 +257,7 @@ async fn refuse<V: Venue>(
     let settlement = settle::settlement(&verdict);
     let reason = verdict.message();
     if settlement == Settlement::Term {
-        settle::bury(desk, &command.delivery, kind, &reason).await;
+        settle::bury(desk, &command.delivery, Some(kind), &reason).await;
     }
     let id = name.map_or_else(|| command.spelling.clone(), |name| name.text());
     let outcome = outcome(desk, &command.delivery, kind, id, None, 0, verdict);
@@ -396,11 +395,11 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
                     return Ended::HandBack;
                 }
                 let intent = new_intent(desk, order);
-                // What can never be sent needs no intent: its outcome goes into the ledger at once.
+                // What can never be sent needs no intent: its outcome goes into the ledger at once. Not so what was
+                // delivered before: the venue is asked first, whoever had it then may have sent it.
                 let now = desk.dealer.clock.now();
-                if let gate::Passage::Closed(verdict) =
-                    gate::passage(now, order.deadline, &desk.dealer.gateway.state())
-                {
+                let passage = gate::passage(now, order.deadline, &desk.dealer.gateway.state());
+                if let (gate::Passage::Closed(verdict), 1) = (passage, order.command.delivery.delivered) {
                     match record(desk, order, &intent, page, verdict).await {
                         Some(ended) => return ended,
                         None => continue,
@@ -420,9 +419,7 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
             }
             Step::Resume(intent) => {
                 order.attempts = intent.attempts.max(1);
-                let age =
-                    Duration::try_from(desk.dealer.clock.now().duration_since(intent.at)).unwrap_or_default();
-                (intent, page.revision, Past::Begun { age })
+                (intent, page.revision, Past::Begun)
             }
             Step::Watch(intent) => {
                 order.attempts = intent.attempts.max(1);
@@ -449,7 +446,7 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
             }
             Step::Canceled(mark) => {
                 let intent = new_intent(desk, order);
-                let message = format!("the cancel with stream sequence {} came first", mark.sequence);
+                let message = format!("the cancel with stream sequence {} came first", mark.id.sequence);
                 match record(
                     desk,
                     order,
@@ -472,13 +469,6 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
             }
         };
         let sent = {
-            let in_flight = tokio::select! {
-                () = desk.dealer.stop.cancelled() => None,                       // cancel-safe: level-triggered
-                permit = desk.in_flight.acquire() => permit.ok(),         // cancel-safe: docs
-            };
-            if in_flight.is_none() {
-                return Ended::HandBack;
-            }
             let mut submission = Submission {
                 command: command_id,
                 stored_at,
@@ -504,11 +494,26 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
                 Some(ended) => return ended,
                 // The outcome stands whoever wrote: it goes on top of what is there now.
                 None => match read_until_there(desk, &order.id).await {
-                    Some(newer) => page = newer,
+                    Some(newer) => {
+                        if let Some(settled) = settled_meanwhile(&newer, command_id) {
+                            return Ended::Settled(settled);
+                        }
+                        page = newer;
+                    }
                     None => return Ended::HandBack,
                 },
             }
         }
+    }
+}
+
+/// The terminal outcome somebody else wrote for this very command. There is one of them, and that one stands.
+fn settled_meanwhile(page: &Page, command: CommandId) -> Option<Box<Outcome>> {
+    match &page.record.as_ref()?.state {
+        RecordState::Settled(intent, outcome, _) if intent.id == command && outcome.verdict.is_terminal() => {
+            Some(outcome.clone())
+        }
+        RecordState::Settled(..) | RecordState::Intent(_) | RecordState::CancelMark => None,
     }
 }
 
@@ -645,6 +650,9 @@ async fn settle_late<V: Venue>(
     }
     loop {
         let page = read_until_there(desk, &order.id).await?;
+        if let Some(settled) = settled_meanwhile(&page, order.command.delivery.id) {
+            return Some(*settled);
+        }
         let intent = match page.record.as_ref().map(|record| &record.state) {
             Some(RecordState::Settled(intent, ..) | RecordState::Intent(intent)) => intent.clone(),
             Some(RecordState::CancelMark) | None => new_intent(desk, order),

@@ -97,7 +97,7 @@ pub(super) fn step(
     let Some(record) = record else { return Step::Begin };
     match &record.state {
         RecordState::CancelMark => match record.cancel_mark {
-            Some(mark) if mark.cancels(command.sequence, stored_at) => Step::Canceled(mark),
+            Some(mark) if mark.cancels(command, stored_at) => Step::Canceled(mark),
             _ => Step::Begin,
         },
         RecordState::Intent(intent) if intent.payload_hash == *hash => Step::Resume(intent.clone()),
@@ -159,7 +159,7 @@ mod tests {
 
     fn record(state: RecordState) -> OrderRecord {
         let cancel_mark = Some(CancelMark {
-            sequence: 9,
+            id: command(9),
             stored_at: at(100),
         });
         OrderRecord {
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(step(None, command(5), at(100), &same), Step::Begin);
         let marked = record(RecordState::CancelMark);
         let mark = CancelMark {
-            sequence: 9,
+            id: command(9),
             stored_at: at(100),
         };
         assert_eq!(

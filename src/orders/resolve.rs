@@ -18,7 +18,7 @@ use crate::domain::{ClientOrderId, ConditionName, NewOrder, Order, Verdict};
 /// consistent, and says so.
 const ABSENCES_NEEDED: u32 = 3;
 
-/// How long after a POST began its order may still turn up. Longer than any request of ours lives.
+/// How long after a POST ended without an answer its order may still turn up.
 const ABSENCE_GRACE: Duration = Duration::from_secs(11);
 
 /// How long an order that could not be resolved is watched.
@@ -37,18 +37,17 @@ pub(super) enum Asked {
     Stopping,
 }
 
-/// Asks until it is known whether a POST arrived. `posted` is when it began; `None` is so long ago that it must
-/// have arrived by now if it ever will.
+/// Asks until it is known whether a POST arrived. `since` is when the last one ended, as far as is known.
 pub(super) async fn ask<V: Venue>(
     dealer: &Dealer<V>,
     id: &ClientOrderId,
-    posted: Option<Instant>,
+    since: Instant,
     deadline: Option<Timestamp>,
 ) -> Asked {
     let mut backoff = Backoff::new(Reason::LookUp);
     let mut absences = 0;
     loop {
-        let in_grace = posted.is_some_and(|posted| posted.elapsed() < ABSENCE_GRACE);
+        let in_grace = since.elapsed() < ABSENCE_GRACE;
         let absent = match look_up(dealer, id).await {
             None => return Asked::Stopping,
             Some(LookUp::Found(order)) => return Asked::Found(order),

@@ -82,7 +82,10 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
     if is_refusal(outcome) && !outcome.repeated {
         let report = ExecutionReport::refused(outcome, to.asked);
         let key = format!("refused:{}", outcome.id);
-        until_stored("rejection", || desk.journal.update(&report, &key)).await;
+        until_stored("rejection", || {
+            desk.journal.refusal(&report, &key, to.maybe_there)
+        })
+        .await;
     }
     let latency = Duration::try_from(outcome.at.duration_since(outcome.stored_at)).unwrap_or_default();
     metrics::outcome_settled(outcome.command, &outcome.verdict, latency);
@@ -114,14 +117,19 @@ pub(super) async fn answer(delivery: Delivery, settlement: Settlement, reason: &
 }
 
 /// Keeps what could not be read, before the stream forgets it.
-pub(super) async fn bury<V: Venue>(desk: &Inner<V>, delivery: &Delivery, kind: CommandKind, reason: &str) {
+pub(super) async fn bury<V: Venue>(
+    desk: &Inner<V>,
+    delivery: &Delivery,
+    kind: Option<CommandKind>,
+    reason: &str,
+) {
     error!(
         subject = delivery.subject,
         sequence = delivery.id.sequence,
         reason,
         "command could not be read"
     );
-    metrics::dead_letter(kind.as_str());
+    metrics::dead_letter(kind.map_or("unknown", CommandKind::as_str));
     let letter = || DeadLetter {
         kind,
         subject: &delivery.subject,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -24,10 +25,7 @@ pub(super) enum Past {
     /// Somebody may have sent it, though no intent says so.
     Suspect,
     /// An intent stands, and nobody knows what came of it.
-    Begun {
-        /// How long ago it was written.
-        age: Duration,
-    },
+    Begun,
 }
 
 /// The order to send.
@@ -53,7 +51,7 @@ pub(super) enum Sent {
 /// What to do next.
 enum Next {
     Send,
-    Ask(Option<Instant>),
+    Ask(Instant),
     Look,
     /// The venue refused this POST, and may have taken the order at an earlier one.
     Confirm(Instant, Refusal),
@@ -68,12 +66,13 @@ pub(super) async fn submit<V: Venue>(
     submission: &mut Submission<'_>,
     past: Past,
 ) -> Sent {
-    let mut doubt = matches!(past, Past::Begun { .. });
+    let mut doubt = past == Past::Begun;
     let mut not_sent = Backoff::new(Reason::NotSent);
     let mut next = match past {
         Past::Clean => Next::Send,
         Past::Suspect => Next::Look,
-        Past::Begun { age } => Next::Ask(Instant::now().checked_sub(age)),
+        // How long the intent is old says nothing: its POST may have begun a moment before whoever wrote it died.
+        Past::Begun => Next::Ask(Instant::now()),
     };
     loop {
         next = match next {
@@ -95,7 +94,7 @@ pub(super) async fn submit<V: Venue>(
             },
             // What an order binds may be the very thing its second POST lacks.
             Next::Confirm(posted, refusal) => {
-                match resolve::ask(dealer, submission.id, Some(posted), submission.deadline).await {
+                match resolve::ask(dealer, submission.id, posted, submission.deadline).await {
                     Asked::Found(order) => {
                         return Sent::Verdict(resolve::found(&order, Some(submission.order)));
                     }
@@ -110,7 +109,7 @@ pub(super) async fn submit<V: Venue>(
                 Step::Late => return late(doubt, submission),
                 Step::Ask(posted) => {
                     doubt = true;
-                    Next::Ask(Some(posted))
+                    Next::Ask(posted)
                 }
                 Step::Confirm(posted, refusal) => Next::Confirm(posted, refusal),
                 Step::Pause(asked_for) => {
@@ -138,8 +137,12 @@ enum Step {
 }
 
 async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>, doubt: bool) -> Step {
-    let permit = match leave_to_send(dealer, submission.deadline).await {
-        Leave::Granted(permit) => permit,
+    if let Some(canceled) = canceled(dealer, submission, doubt) {
+        return canceled;
+    }
+    let (_in_flight, permit) = match leave_to_send(dealer, submission.deadline).await {
+        Leave::Granted(in_flight, permit) => (in_flight, permit),
+        Leave::Canceled => return Step::Again,
         Leave::Stopping => return Step::Stopping,
         Leave::Late => return Step::Late,
     };
@@ -152,18 +155,13 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
         Passage::Closed(_) if doubt => return Step::Ask(Instant::now()),
         Passage::Closed(verdict) => return Step::Done(verdict),
     }
-    let mark = dealer.marks.of(submission.id);
-    if let Some(mark) = mark.filter(|mark| mark.cancels(submission.command.sequence, submission.stored_at)) {
-        // Whatever is at the venue is the cancel's to take down. To send it again now would be to undo the cancel.
-        if doubt {
-            return Step::Ask(Instant::now());
-        }
-        let message = format!("the cancel with stream sequence {} came first", mark.sequence);
-        return Step::Done(Verdict::CanceledBeforeSend { message });
+    if let Some(canceled) = canceled(dealer, submission, doubt) {
+        return canceled;
     }
     submission.attempts += 1;
+    let answer = dealer.venue.submit(permit, submission.id, submission.order).await;
     let posted = Instant::now();
-    match dealer.venue.submit(permit, submission.id, submission.order).await {
+    match answer {
         SubmitAnswer::Accepted(acceptance) => {
             dealer.gateway.clear(ConditionName::AccountRefused);
             Step::Done(Verdict::Accepted(acceptance))
@@ -194,22 +192,46 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
     }
 }
 
-enum Leave {
-    Granted(Permit),
+/// What a cancel that is in hand means for the order.
+fn canceled<V>(dealer: &Dealer<V>, submission: &Submission<'_>, doubt: bool) -> Option<Step> {
+    let mark = dealer.marks.of(submission.id)?;
+    if !mark.cancels(submission.command, submission.stored_at) {
+        return None;
+    }
+    // Whatever is at the venue is the cancel's to take down. To send it again now would be to undo the cancel.
+    if doubt {
+        return Some(Step::Ask(Instant::now()));
+    }
+    let message = format!("the cancel with stream sequence {} came first", mark.id.sequence);
+    Some(Step::Done(Verdict::CanceledBeforeSend { message }))
+}
+
+enum Leave<'a> {
+    Granted(SemaphorePermit<'a>, Permit),
+    /// Some order was, perhaps this one.
+    Canceled,
     Stopping,
     Late,
 }
 
-/// Waits until nothing holds orders back and the budget has room. Neither wait takes anything while it lasts.
-async fn leave_to_send<V: Venue>(dealer: &Dealer<V>, deadline: Option<Timestamp>) -> Leave {
+/// Waits until nothing holds orders back, the wire has room, and so has the budget. None of these waits takes
+/// anything while it lasts. The place on the wire is held for the POST alone: an order in doubt keeps its symbol
+/// waiting, not everybody.
+async fn leave_to_send<V: Venue>(dealer: &Dealer<V>, deadline: Option<Timestamp>) -> Leave<'_> {
     let granted = async {
         dealer.gateway.clear_to_send().await;
-        dealer.venue.pacer().acquire(Lane::NewOrder).await
+        let in_flight = dealer
+            .in_flight
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
+        (in_flight, dealer.venue.pacer().acquire(Lane::NewOrder).await)
     };
     tokio::select! {
         biased;
         () = dealer.stop.cancelled() => Leave::Stopping,             // cancel-safe: level-triggered
-        permit = granted => Leave::Granted(permit),                // cancel-safe: both waits are
+        (in_flight, permit) = granted => Leave::Granted(in_flight, permit), // cancel-safe: all waits are
+        () = dealer.marks.next() => Leave::Canceled,                 // cancel-safe: marks are looked at again
         () = dealer.until(deadline) => Leave::Late,                  // cancel-safe: nothing is lost but time
     }
 }

@@ -20,6 +20,9 @@ pub trait Venue: Send + Sync + 'static {
     /// Asks for an order by our id.
     fn find(&self, id: &ClientOrderId) -> impl Future<Output = LookUpAnswer> + Send;
 
+    /// Asks for an order by the venue's id.
+    fn find_order(&self, id: OrderId) -> impl Future<Output = LookUpAnswer> + Send;
+
     /// Cancels one order.
     fn cancel(&self, id: OrderId) -> impl Future<Output = CancelAnswer> + Send;
 
@@ -38,6 +41,10 @@ impl Venue for Client {
 
     async fn find(&self, id: &ClientOrderId) -> LookUpAnswer {
         self.find_by_client_order_id(id.as_str()).await
+    }
+
+    async fn find_order(&self, id: OrderId) -> LookUpAnswer {
+        self.find_by_order_id(id).await
     }
 
     async fn cancel(&self, id: OrderId) -> CancelAnswer {

@@ -353,13 +353,15 @@ pub fn read_record(payload: &[u8]) -> Read<OrderRecord> {
         .map_err(|error| Unreadable::new(format!("the ledger holds no OrderRecord: {error}")))?;
     let client_order_id = ClientOrderId::parse(&record.client_order_id)
         .map_err(|error| Unreadable::new(format!("client_order_id: {error}")))?;
-    let cancel_mark = match own_instant(record.cancel_stored_at.as_ref()) {
-        Some(stored_at) => Some(CancelMark {
-            sequence: record.cancel_sequence,
+    let cancel_mark = own_instant(record.cancel_stored_at.as_ref())
+        .zip(own_instant(record.cancel_stream_created.as_ref()))
+        .map(|(stored_at, stream_created)| CancelMark {
+            id: CommandId {
+                stream_created,
+                sequence: record.cancel_sequence,
+            },
             stored_at,
-        }),
-        None => None,
-    };
+        });
     let state = match enum_value::<pb::RecordState>("state", record.state)? {
         pb::RecordState::Unspecified => return refuse("state is absent"),
         pb::RecordState::CancelMark => RecordState::CancelMark,

@@ -470,8 +470,12 @@ pub fn account(statement: &AccountStatement) -> Encoded {
 pub fn record(record: &OrderRecord) -> Encoded {
     let mut message = pb::OrderRecord {
         client_order_id: record.client_order_id.as_str().to_owned(),
-        cancel_sequence: record.cancel_mark.map(|mark| mark.sequence).unwrap_or_default(),
+        cancel_sequence: record
+            .cancel_mark
+            .map(|mark| mark.id.sequence)
+            .unwrap_or_default(),
         cancel_stored_at: record.cancel_mark.map(|mark| instant(mark.stored_at)),
+        cancel_stream_created: record.cancel_mark.map(|mark| instant(mark.id.stream_created)),
         epoch: record.epoch,
         ..pb::OrderRecord::default()
     };

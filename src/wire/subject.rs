@@ -173,8 +173,12 @@ impl Subjects {
     }
 
     /// Where what could not be read goes.
-    pub fn dead(&self, kind: CommandKind) -> String {
-        format!("{}.journal.v0.dead.{}", self.prefix, kind_token(kind))
+    pub fn dead(&self, kind: Option<CommandKind>) -> String {
+        format!(
+            "{}.journal.v0.dead.{}",
+            self.prefix,
+            kind.map_or("unknown", kind_token)
+        )
     }
 
     /// Where a symbol's trade updates go.

@@ -246,7 +246,10 @@ fn record_of(asked: NewOrder, verdict: Option<Verdict>) -> OrderRecord {
         client_order_id: ClientOrderId::parse("momentum.1").unwrap(),
         state,
         cancel_mark: Some(CancelMark {
-            sequence: 9,
+            id: CommandId {
+                stream_created: at,
+                sequence: 9,
+            },
             stored_at: at,
         }),
         epoch: 3,

@@ -38,7 +38,10 @@ async fn a_clock_that_is_set_is_noticed_within_a_second() {
 
 fn mark(sequence: u64, second: i64) -> CancelMark {
     CancelMark {
-        sequence,
+        id: CommandId {
+            stream_created: Timestamp::UNIX_EPOCH,
+            sequence,
+        },
         stored_at: Timestamp::from_second(second).unwrap(),
     }
 }

@@ -226,6 +226,18 @@ impl Venue for std::sync::Arc<FakeVenue> {
         }
     }
 
+    async fn find_order(&self, id: OrderId) -> LookUpAnswer {
+        let state = self.lock();
+        let known = state
+            .open
+            .iter()
+            .map(|(order, _)| order)
+            .find(|order| order.id == Some(id));
+        known.map_or(LookUpAnswer::Absent, |order| {
+            LookUpAnswer::Found(Box::new(order.clone()))
+        })
+    }
+
     async fn cancel(&self, id: OrderId) -> CancelAnswer {
         let mut state = self.lock();
         state.cancels.push((id, self.began.elapsed()));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::dealer::{Dealer, Marks};
@@ -94,6 +95,7 @@ impl Bench {
             gateway: Gateway::new(clock.clone()),
             clock,
             marks: Marks::default(),
+            in_flight: Semaphore::new(8),
             stop: CancellationToken::new(),
         };
         Self {
@@ -139,7 +141,10 @@ impl Bench {
     /// Leaves the mark of a cancel that was published after the order.
     fn cancel(&self) {
         let mark = CancelMark {
-            sequence: SEQUENCE + 1,
+            id: CommandId {
+                stream_created: Timestamp::UNIX_EPOCH,
+                sequence: SEQUENCE + 1,
+            },
             stored_at: began(),
         };
         self.dealer.marks.leave(id(), mark);

@@ -37,7 +37,7 @@ fn past() -> impl Strategy<Value = (Past, Option<Duration>)> {
         Just((Past::Suspect, None)),
         (0u64..60, any::<bool>()).prop_map(|(age, there)| {
             let age = seconds(age);
-            (Past::Begun { age }, there.then_some(age))
+            (Past::Begun, there.then_some(age))
         }),
     ]
 }

@@ -283,7 +283,7 @@ async fn stopping_hands_back_what_waits_and_sends_nothing_more() {
 async fn nothing_begins_once_the_daemon_is_stopping() {
     let bench = Bench::new([], []);
     bench.dealer.stop.cancel();
-    for past in [Past::Clean, Past::Suspect, Past::Begun { age: seconds(60) }] {
+    for past in [Past::Clean, Past::Suspect, Past::Begun] {
         assert_eq!(bench.submit(past, None).await, Sent::HandBack, "{past:?}");
     }
     assert_eq!(bench.venue().posts(), NEVER);
@@ -308,4 +308,18 @@ async fn stopping_waits_for_the_post_on_the_wire() {
     assert_eq!(sent, Sent::HandBack);
     assert_eq!(bench.venue().began.elapsed(), seconds(9));
     assert!(bench.venue().holds_order());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_does_not_wait_for_a_held_order_to_be_let_go() {
+    let bench = Bench::new([], []);
+    bench
+        .dealer
+        .gateway
+        .raise(ConditionName::Blind, "no stream", true);
+    let began = tokio::time::Instant::now();
+    let sent = meanwhile(bench.submit_new(), at(seconds(3), || bench.cancel())).await;
+    assert_eq!(word(&sent), "canceled_before_send");
+    assert_eq!(began.elapsed(), seconds(3));
+    assert_eq!(bench.venue().posts(), NEVER);
 }

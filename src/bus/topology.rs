@@ -501,9 +501,22 @@ fn compare_stream(declared: &stream::Config, live: &stream::Config) -> Vec<Diffe
     comparison.found
 }
 
+/// A limit of an object.
+#[derive(PartialEq)]
+struct Limit(Option<i64>);
+
+impl fmt::Debug for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(limit) => write!(f, "{limit}"),
+            None => f.write_str("unlimited"),
+        }
+    }
+}
+
 /// 0 and -1 both mean "no limit".
-fn positive(limit: i64) -> Option<i64> {
-    (limit > 0).then_some(limit)
+fn positive(limit: i64) -> Limit {
+    Limit((limit > 0).then_some(limit))
 }
 
 /// The live settings with every declared field put right, and everything we do not declare left alone.

@@ -153,6 +153,7 @@ async fn a_cancel_overtakes_orders_that_wait_and_never_leaves_one_behind() {
     world.sim.script().next(slow, Reply::DelayAfterCommit(second));
     world.order("first", &resting("AAPL")).await;
     world.order("second", &resting("AAPL")).await;
+    world.posted("first").await;
     world.cancel("second").await;
     world.cancel("first").await;
     let outcomes = world.outcomes("second", 2).await;

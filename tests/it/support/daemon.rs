@@ -50,6 +50,11 @@ impl Daemon {
         daemon
     }
 
+    /// Sets a variable for the next run.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Runs it again, as it was run before.
     pub(crate) fn run(&mut self) {
         assert!(self.child.is_none(), "the daemon runs already");

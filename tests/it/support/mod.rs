@@ -11,7 +11,7 @@ pub(crate) mod scratch;
 pub(crate) mod wait;
 pub(crate) mod world;
 
-pub(crate) use daemon::{Daemon, Finished, run};
+pub(crate) use daemon::{Daemon, run};
 pub(crate) use nats::{NatsServer, Release};
 pub(crate) use wait::until;
 pub(crate) use world::{Stored, World};

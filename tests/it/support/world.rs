@@ -260,6 +260,14 @@ impl World {
         requests
     }
 
+    /// Waits until the venue has received the POST of an order.
+    pub(crate) async fn posted(&self, id: &str) {
+        until(&format!("{id} to be POSTed"), async || {
+            (!self.posts_of(id).is_empty()).then_some(())
+        })
+        .await;
+    }
+
     /// How many orders were POSTed, whatever came of them.
     pub(crate) fn posts(&self) -> usize {
         self.sim.snapshot().requests_to(Endpoint::SubmitOrder)

@@ -1,0 +1,155 @@
+//! The program as a process: how it starts, how it ends, and what it never says.
+
+use futures_util::TryStreamExt as _;
+use nalpaca::sim::{Reply, Sim};
+use serde_json::json;
+
+use crate::support::daemon::{Environment, KEY, SECRET};
+use crate::support::order::{With as _, buy, resting};
+use crate::support::world::{self, DATA_STREAM, JOURNAL_STREAM, Plan};
+use crate::support::{Daemon, NatsServer, Release, run};
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn wrong_keys_end_the_daemon_with_the_names_of_the_variables() {
+    let nats = NatsServer::start(Release::Recent).await;
+    let sim = Sim::start(Plan::new().sim).await.expect("start the simulator");
+    let mut variables = world::environment(&nats, &sim);
+    variables.insert("ALPACA_API_SECRET".to_owned(), "notTheSecretOfThisKey".to_owned());
+    let mut daemon = Daemon::start(variables);
+    assert_eq!(daemon.ended().await, 77);
+    let log = daemon.log();
+    assert!(
+        log.contains("check ALPACA_API_KEY and ALPACA_API_SECRET"),
+        "{log}"
+    );
+    assert!(!log.contains("notTheSecretOfThisKey"));
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_used_is_refused_with_every_problem_at_once() {
+    let bad = environment(&[
+        ("ORDER_MAX_AGE", "soon"),
+        ("METRICS_PORT", "0"),
+        ("PREFIX", "has a space"),
+        ("ALPACA_API_KEY", KEY),
+        ("ALPACA_URL", "https://api.alpaca.markets"),
+    ]);
+    for arguments in [vec![], vec!["serve"], vec!["check-config"]] {
+        let ended = run(&arguments, &bad).await;
+        assert_eq!(ended.code, 78, "{arguments:?}");
+        let said = ended.stdout + &ended.stderr;
+        for name in [
+            "ORDER_MAX_AGE",
+            "METRICS_PORT",
+            "PREFIX",
+            "ALPACA_API_SECRET",
+            "LIVE_TRADING=yes",
+        ] {
+            assert!(said.contains(name), "{name} is not named in\n{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_answer_and_a_wrong_command_line_is_told() {
+    let nothing = Environment::new();
+    let help = run(&["--help"], &nothing).await;
+    assert_eq!(help.code, 0);
+    for word in [
+        "serve",
+        "check-config",
+        "provision",
+        "Exit codes",
+        "ALPACA_API_SECRET",
+    ] {
+        assert!(help.stdout.contains(word), "{word} is not in\n{}", help.stdout);
+    }
+    let version = run(&["--version"], &nothing).await;
+    assert_eq!(version.code, 0);
+    assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")));
+    let wrong = run(&["--no-such-flag"], &nothing).await;
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("--no-such-flag"));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_the_variable_that_changes_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
+    let port = taken.local_addr().expect("it has an address").port().to_string();
+    let variables = environment(&[
+        ("ALPACA_API_KEY", KEY),
+        ("ALPACA_API_SECRET", SECRET),
+        ("METRICS_PORT", &port),
+    ]);
+    let ended = run(&[], &variables).await;
+    assert_eq!(ended.code, 70);
+    assert!(ended.stdout.contains("METRICS_PORT"), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&port), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn the_secret_shows_nowhere() {
+    let plan = Plan::new()
+        .set("RUST_LOG", "trace")
+        .set("LOG_FMT", "json")
+        .set("LOG_SRC", "true");
+    let mut world = plan.start().await;
+    world.order("filled", &buy("AAPL", "1")).await;
+    world.order("rejected", &buy("NOPE", "1")).await;
+    world
+        .order("invalid", &buy("AAPL", "1").with(json!({"side": null})))
+        .await;
+    world.sim.script().next_order(Reply::CutAfterCommit);
+    world.order("looked-up", &resting("MSFT")).await;
+    world.cancel("ALL").await;
+    for id in ["filled", "rejected", "invalid", "looked-up", "ALL"] {
+        world.outcome(id).await;
+    }
+    world.sim.drop_streams();
+    world.settled().await;
+
+    let mut said = Vec::new();
+    for path in ["/metrics", "/readyz", "/livez", "/version", "/nowhere"] {
+        let answer = world.daemon.get(path).await.expect("it answers");
+        said.push((path.to_owned(), answer.body.into_bytes()));
+    }
+    let streams = [
+        (JOURNAL_STREAM, "nalpaca.journal.>"),
+        (DATA_STREAM, "nalpaca.data.>"),
+    ];
+    for (stream, subjects) in streams {
+        for message in world.stored(stream, subjects).await {
+            let headers = format!("{:?}", message.headers).into_bytes();
+            said.push((format!("{} (headers)", message.subject), headers));
+            said.push((message.subject, message.payload.to_vec()));
+        }
+    }
+    for bucket in ["nalpaca", "nalpaca-orders"] {
+        let store = world.jetstream.get_key_value(bucket).await.unwrap();
+        let keys: Vec<String> = store.keys().await.unwrap().try_collect().await.unwrap();
+        assert!(!keys.is_empty(), "{bucket}");
+        for key in keys {
+            if let Some(value) = world.value(bucket, &key).await {
+                said.push((format!("{bucket} {key}"), value.to_vec()));
+            }
+        }
+    }
+    assert_eq!(world.daemon.terminate().await, 0);
+    said.push(("the log".to_owned(), world.daemon.log().into_bytes()));
+    assert!(said.len() > 20, "there was something to look through");
+    for (place, bytes) in &said {
+        for secret in [SECRET, KEY] {
+            let shows = bytes
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
+            assert!(!shows, "{secret} shows in {place}");
+        }
+    }
+}

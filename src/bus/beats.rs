@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subject;
+use jiff::Timestamp;
 use tracing::debug;
 
 use super::Connection;
@@ -22,6 +23,8 @@ const INTERVAL: Duration = Duration::from_secs(3);
 #[derive(Clone, Default)]
 pub struct Beats {
     in_hand: Arc<Mutex<HashMap<CommandId, Subject>>>,
+    /// When the stream that is there now was created, as far as is known.
+    stream_created: Arc<Mutex<Option<Timestamp>>>,
 }
 
 /// One message is in hand for as long as this lives.
@@ -38,6 +41,17 @@ impl Beats {
             beats: self.clone(),
             id,
         })
+    }
+
+    /// Notes which stream is there now. An answer to a delivery of an older one would settle whatever message has
+    /// its sequence today.
+    pub(super) fn stream_is(&self, created: Timestamp) {
+        *self.current() = Some(created);
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Option<Timestamp>> {
+        // As with the map.
+        self.stream_created.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Messages in hand.
@@ -60,7 +74,14 @@ impl Beats {
             if !connection.link().borrow().connected {
                 continue;
             }
-            let replies: Vec<Subject> = self.lock().values().cloned().collect();
+            let current = *self.current();
+            let replies: Vec<Subject> = {
+                let in_hand = self.lock();
+                let answerable = in_hand
+                    .iter()
+                    .filter(|(id, _)| Some(id.stream_created) == current);
+                answerable.map(|(_, reply)| reply.clone()).collect()
+            };
             for reply in replies {
                 if let Err(error) = connection.client().publish(reply, "+WPI".into()).await {
                     debug!(%error, "in-progress beat could not be sent");
@@ -76,9 +97,12 @@ impl Beats {
 }
 
 impl InHand {
-    /// The subject that answers the newest delivery of the message.
+    /// The subject that answers the newest delivery of the message; `None` when its stream is gone.
     pub(super) fn reply(&self) -> Option<Subject> {
-        self.beats.lock().get(&self.id).cloned()
+        let is_there = *self.beats.current() == Some(self.id.stream_created);
+        is_there
+            .then(|| self.beats.lock().get(&self.id).cloned())
+            .flatten()
     }
 }
 
@@ -90,8 +114,6 @@ impl Drop for InHand {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
 
     fn message(stream_created: i64, sequence: u64) -> CommandId {
@@ -104,6 +126,7 @@ mod tests {
     #[test]
     fn a_message_is_in_hand_once() {
         let beats = Beats::default();
+        beats.stream_is(message(100, 7).stream_created);
         let held = beats.take(message(100, 7), "first".into()).unwrap();
         assert!(
             beats.take(message(100, 7), "second".into()).is_none(),
@@ -125,6 +148,9 @@ mod tests {
         let old = beats.take(message(100, 7), "old".into());
         let new = beats.take(message(200, 7), "new".into());
         assert!(new.is_some());
+        beats.stream_is(message(200, 7).stream_created);
+        let old_reply = old.as_ref().and_then(InHand::reply);
+        assert_eq!(old_reply, None, "it would settle the new stream's message");
         drop(old);
         assert_eq!(new.and_then(|new| new.reply()), Some("new".into()));
     }

@@ -78,6 +78,8 @@ impl Puller {
             .get_consumer(name)
             .await
             .map_err(|error| fail(error.to_string()))?;
+        let stream_created = Timestamp::from_nanosecond(created).map_err(|error| fail(error.to_string()))?;
+        beats.stream_is(stream_created);
         Ok(Self {
             connection: connection.clone(),
             stream: stream.to_owned(),
@@ -86,7 +88,7 @@ impl Puller {
             trusted_after,
             generation,
             link,
-            stream_created: Timestamp::from_nanosecond(created).map_err(|error| fail(error.to_string()))?,
+            stream_created,
             consumer,
             batch: None,
         })

@@ -142,7 +142,10 @@ impl Delivery {
     async fn settle(self, answer: String) -> Result<(), SettleError> {
         let mut cause = String::new();
         for attempt in 1..=ACK_ATTEMPTS {
-            let Some(reply) = self.in_hand.reply() else { break };
+            let Some(reply) = self.in_hand.reply() else {
+                cause = "its stream is gone".to_owned();
+                break;
+            };
             match confirmed(&self.connection, reply, answer.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {

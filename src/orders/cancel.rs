@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ use crate::wire::subject::CommandName;
 const WIDE_PATIENCE: Duration = Duration::from_secs(10);
 /// Pauses between two listings of a wide cancel: each one costs a request.
 const WIDE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Cancels of a wide cancel that are on the wire at once.
+const WIDE_AT_ONCE: usize = 8;
 /// The venue's code for "no such order", used where we know it ourselves.
 const NOT_FOUND: i64 = 40_410_000;
 
@@ -353,19 +356,27 @@ pub(super) async fn wide<V: Venue>(
     let mut results: Vec<OrderResult> = Vec::new();
     let remaining = loop {
         let open: Vec<Order> = open_orders(dealer).await?.into_iter().filter(is_meant).collect();
-        let mut unanswered = 0;
-        for order in &open {
-            let Some(order_id) = order.id else { continue };
-            let known = results
+        if dealer.stop.is_cancelled() {
+            return None;
+        }
+        let on_its_way = |order: &Order| {
+            results
                 .iter()
-                .position(|result| result.order_id == Some(order_id));
-            if known.is_some_and(|at| results[at].accepted) {
-                continue; // its cancel is on its way
-            }
-            if dealer.stop.is_cancelled() {
-                return None;
-            }
-            let result = match attempt(dealer, order_id).await {
+                .any(|result| result.accepted && result.order_id == order.id)
+        };
+        let targets: Vec<(&Order, OrderId)> = open
+            .iter()
+            .filter(|order| !on_its_way(order))
+            .filter_map(|order| Some((order, order.id?)))
+            .collect();
+        let mut attempts = Vec::with_capacity(targets.len());
+        for targets in targets.chunks(WIDE_AT_ONCE) {
+            let answers = join_all(targets.iter().map(|(_, order_id)| attempt(dealer, *order_id))).await;
+            attempts.extend(targets.iter().map(|(order, _)| *order).zip(answers));
+        }
+        let mut unanswered = 0;
+        for (order, attempt) in attempts {
+            let result = match attempt {
                 Attempt::Judged(judged) => result_of(order, judged),
                 // The others do not wait for this one; the next listing comes back to it.
                 Attempt::Unanswered { .. } => {
@@ -380,8 +391,8 @@ pub(super) async fn wide<V: Venue>(
                     )
                 }
             };
-            match known {
-                Some(at) => results[at] = result,
+            match results.iter_mut().find(|known| known.order_id == result.order_id) {
+                Some(known) => *known = result,
                 None => results.push(result),
             }
         }

@@ -89,6 +89,13 @@ impl Gateway {
             .any(|condition| condition.name == name)
     }
 
+    /// Waits until a condition does not stand. Cancel-safe.
+    pub async fn without(&self, name: ConditionName) {
+        let stands = |state: &GatewayState| state.conditions.iter().any(|condition| condition.name == name);
+        // As below.
+        let _ = self.state.subscribe().wait_for(|state| !stands(state)).await;
+    }
+
     /// Waits until no condition keeps orders from being created. Cancel-safe.
     pub async fn clear_to_send(&self) {
         // The sender is `self`, so the wait ends only with the condition.

@@ -97,7 +97,11 @@ impl Budget {
         if let Some(until) = self.closed_until.filter(|until| *until > now) {
             return Err(until);
         }
-        self.closed_until = None;
+        if self.closed_until.take().is_some() {
+            // The venue said that its quota is renewed by now; one order may find out whether that is so.
+            let renewed = u64::from(self.limit / RESERVE_DIVISOR + 1) * REQUEST;
+            self.level = self.level.max(renewed);
+        }
         let reserve = if lane.uses_reserve() {
             0
         } else {

@@ -33,6 +33,7 @@ pub(super) async fn start(
     let names = &daemon.config.objects;
     let policy = Policy {
         max_age: orders.max_age,
+        request_timeout: daemon.config.alpaca.request_timeout,
         max_in_flight: orders.max_in_flight,
         cancel_late: orders.cancel_late,
     };

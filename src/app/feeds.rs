@@ -9,33 +9,51 @@ use crate::alpaca::stream::StreamEndpoint;
 use crate::bus::{Bucket, Connection, Journal};
 use crate::config::BlindPolicy;
 use crate::drop_copy::{self, DropCopy};
-use crate::positions::{self, Mirror};
+use crate::positions::{self, Mirror, PositionsHandle};
 
-/// Starts the mirror and the drop copy, and waits until the first positions are written and, where orders wait for
-/// it, the venue's stream is heard.
-pub(super) async fn start(
+/// The mirror that was started.
+pub(super) struct Mirrored {
+    handle: PositionsHandle,
+    first_done: watch::Receiver<bool>,
+}
+
+/// Starts the mirror.
+pub(super) fn start_mirror(
     daemon: &Daemon,
     tasks: &mut Tasks,
     connection: &Connection,
     bucket: &Bucket,
-    journal: &Journal,
-) {
-    let config = &daemon.config;
+) -> Mirrored {
     let mirror = Mirror::new(positions::Wiring {
         client: daemon.venue.clone(),
         bucket: bucket.clone(),
         link: connection.link(),
         gateway: daemon.gateway.clone(),
         clock: daemon.clock.clone(),
-        refresh_interval: config.positions.refresh_interval,
+        refresh_interval: daemon.config.positions.refresh_interval,
     });
-    let (handle, first_done) = (mirror.handle(), mirror.first_done());
+    let mirrored = Mirrored {
+        handle: mirror.handle(),
+        first_done: mirror.first_done(),
+    };
     tasks.essential(
         Floor::Feeds,
         "positions mirror",
         mirror.run(tasks.stop_of(Floor::Feeds)),
     );
+    mirrored
+}
 
+/// Starts the drop copy, and waits until the first positions are written and, where orders wait for it, the venue's
+/// stream is heard.
+pub(super) async fn start(
+    daemon: &Daemon,
+    tasks: &mut Tasks,
+    bucket: &Bucket,
+    journal: &Journal,
+    mirror: Mirrored,
+) {
+    let config = &daemon.config;
     if config.trade_updates.enabled {
         let drop_copy = DropCopy::new(drop_copy::Wiring {
             endpoint: StreamEndpoint::beside(&config.alpaca.base_url, daemon.credential.clone()),
@@ -44,7 +62,7 @@ pub(super) async fn start(
             bucket: bucket.clone(),
             gateway: daemon.gateway.clone(),
             clock: daemon.clock.clone(),
-            positions: Some(handle),
+            positions: Some(mirror.handle),
             blind_policy: config.orders.blind_policy,
         });
         let listening = drop_copy.listening();
@@ -59,7 +77,7 @@ pub(super) async fn start(
     } else {
         info!("trade updates are switched off; orders are sent without seeing what becomes of them");
     }
-    latched(first_done).await;
+    latched(mirror.first_done).await;
 }
 
 /// Waits until a latch is set; for ever if its owner has gone, which ends the daemon elsewhere.

@@ -181,9 +181,6 @@ impl Daemon {
     /// Everything between a connection and readiness.
     async fn start(&self, tasks: &mut Tasks, connection: &Connection, beats: &Beats) -> Start {
         stages::objects(self, connection).await;
-        if !stages::account(self).await {
-            return Start::CredentialsRefused;
-        }
         let names = &self.config.objects;
         let bucket = stages::open(connection, &names.bucket).await;
         let ledger = Ledger::new(stages::open(connection, &names.orders_bucket).await);
@@ -204,7 +201,12 @@ impl Daemon {
             mode: self.config.provision,
         };
         tasks.helper("drift", stages::watch_drift(watch));
-        feeds::start(self, tasks, connection, &bucket, &journal).await;
+        // What the process before us left is disowned before anything can keep us waiting.
+        let mirror = feeds::start_mirror(self, tasks, connection, &bucket);
+        if !stages::account(self).await {
+            return Start::CredentialsRefused;
+        }
+        feeds::start(self, tasks, &bucket, &journal, mirror).await;
         desk::start(self, tasks, connection, beats, ledger, journal).await;
         Start::Ready
     }

@@ -137,6 +137,13 @@ impl Bucket {
         listed.unwrap_or_else(|late| Err(self.error("list", prefix, &late)))
     }
 
+    /// Marks a key deleted if nobody wrote since `revision`.
+    pub async fn delete_revision(&self, key: &str, revision: u64) -> Result<(), WriteError> {
+        let deleted = self.store.delete_expect_revision(key, Some(revision)).await;
+        // Whether somebody wrote in between or nobody knows: either way it is not for certain gone.
+        deleted.map_err(|error| WriteError::Unknown(self.error("delete", key, &error)))
+    }
+
     fn error(&self, action: &'static str, key: &str, cause: &dyn std::error::Error) -> BucketError {
         BucketError {
             bucket: self.name.clone(),

@@ -22,6 +22,8 @@ pub(super) struct Dealer<V> {
     pub(super) gateway: Gateway,
     pub(super) clock: Clock,
     pub(super) marks: Marks,
+    /// How long after a POST ended without an answer, or may have, its order may still turn up.
+    pub(super) absence_grace: Duration,
     /// POSTs on the wire at once.
     pub(super) in_flight: Semaphore,
     /// Nothing new begins once this is cancelled; what is on the wire is seen to its end.

@@ -24,7 +24,7 @@ use crate::domain::outcome::DenialReason;
 use crate::domain::record::{Intent, RecordState};
 use crate::domain::{ClientOrderId, CommandId, CommandKind, NewOrder, OrderRecord, Outcome, Verdict};
 use crate::gateway::Gateway;
-use crate::telemetry::metrics;
+use crate::telemetry::{Chain, metrics};
 use crate::wire;
 use crate::wire::subject::{CommandName, CommandSubject, Subjects};
 
@@ -32,11 +32,17 @@ use crate::wire::subject::{CommandName, CommandSubject, Subjects};
 /// once, and whoever reads and decides again would turn in a circle as fast as it can.
 pub(super) const WRITE_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long after a POST ended without an answer its order may still turn up, at least. Whoever began it may also have
+/// died at once, so it is never shorter than a request may live.
+const ABSENCE_GRACE: Duration = Duration::from_secs(11);
+
 /// How commands are treated.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Deadline of a command that names none, counted from when it was stored.
     pub max_age: Option<Duration>,
+    /// Longest life of a request to the venue.
+    pub request_timeout: Duration,
     /// POSTs on the wire at once.
     pub max_in_flight: usize,
     /// An order found at the venue after its deadline is canceled.
@@ -67,7 +73,7 @@ impl<V: Venue> Inner<V> {
             match self.ledger.read(id).await {
                 Ok(page) => return Some(page),
                 Err(error) => {
-                    warn!(client_order_id = %id, error = %crate::telemetry::Chain(&error), "waiting for the ledger")
+                    warn!(client_order_id = %id, error = %Chain(&error), "waiting for the ledger");
                 }
             }
             tokio::select! {
@@ -103,6 +109,7 @@ impl<V: Venue> Desk<V> {
             gateway,
             clock,
             marks: Marks::default(),
+            absence_grace: ABSENCE_GRACE.max(policy.request_timeout + Duration::from_secs(1)),
             in_flight: Semaphore::new(policy.max_in_flight.max(1)),
             stop,
         };
@@ -388,7 +395,7 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
         let Some(page) = desk.read_ledger(&order.id).await else {
             return Ended::HandBack;
         };
-        let step = ledger::step(page.record.as_ref(), command_id, stored_at, &order.hash);
+        let step = ledger::step(&page, command_id, stored_at, &order.hash);
         let (intent, revision, past) = match step {
             Step::Begin => {
                 if desk.dealer.stop.is_cancelled() {
@@ -460,6 +467,17 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
                     None => continue,
                 }
             }
+            Step::Spoilt => {
+                let message =
+                    "the ledger's record of this client order id is not readable, so nothing is sent under \
+                               it; use another id, and have the bucket looked at"
+                        .to_owned();
+                let verdict = Verdict::Conflict {
+                    message,
+                    order_id: None,
+                };
+                return Ended::Settled(Box::new(order_outcome(desk, order, verdict)));
+            }
             Step::Conflict(order_id) => {
                 let message = "this client order id was published before with another payload; \
                                the first one stands, and this one needs an id of its own"
@@ -483,12 +501,14 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
         };
         let verdict = match sent {
             Sent::Verdict(verdict) => verdict,
-            Sent::HandBack => return Ended::HandBack,
+            Sent::HandBack { doubt } => {
+                if !doubt {
+                    withdraw(desk, order, page.record, revision).await;
+                }
+                return Ended::HandBack;
+            }
         };
-        let mut page = Page {
-            record: page.record,
-            revision,
-        };
+        let mut page = Page { revision, ..page };
         loop {
             match record(desk, order, &intent, page, verdict.clone()).await {
                 Some(ended) => return ended,
@@ -583,6 +603,19 @@ async fn write_intent<V: Venue>(
             tokio::time::sleep(WRITE_PAUSE).await;
             None
         }
+    }
+}
+
+/// Takes back an intent under which nothing can have been sent, so that the next process does not take it for doubt.
+/// Not being able to costs a look-up, so one attempt is enough.
+async fn withdraw<V: Venue>(
+    desk: &Inner<V>,
+    order: &OrderInHand,
+    before: Option<OrderRecord>,
+    revision: u64,
+) {
+    if let Err(error) = desk.ledger.restore(&order.id, before.as_ref(), revision).await {
+        debug!(%error, "an intent was not taken back, the venue will be asked");
     }
 }
 

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use crate::backoff::{Backoff, Reason};
 use crate::bus::{Connection, Delivery, Puller};
+use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 
 /// Messages asked for at once. A burst of poison costs its neighbours no more than this.
@@ -27,7 +28,9 @@ pub struct Intake {
     pub connection: Connection,
     /// Whether orders may be created.
     pub gateway: Gateway,
-    /// Only pull while orders may be created. Cancels are taken always.
+    /// Nothing is pulled while the objects differ from their declaration. Cancels are taken always.
+    ///
+    /// Other conditions do not keep commands out: they wait in hand, where their deadlines are seen to.
     pub held: bool,
     /// Deliveries that may be in hand at once.
     pub room: Arc<Semaphore>,
@@ -44,7 +47,7 @@ impl Intake {
             let turn = async {
                 self.connection.connected().await;
                 if self.held {
-                    self.gateway.clear_to_send().await;
+                    self.gateway.without(ConditionName::Drift).await;
                 }
                 let generation = self.connection.link().borrow().generation;
                 if adopted != Some(generation) {

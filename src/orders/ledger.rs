@@ -8,6 +8,7 @@ use crate::domain::{ClientOrderId, CommandId, OrderId, OrderRecord, Outcome};
 use crate::wire::{self, subject};
 
 use jiff::Timestamp;
+use tracing::error;
 
 /// Order records by client order id. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,22 +21,9 @@ pub struct Ledger {
 pub(super) struct Page {
     pub(super) record: Option<OrderRecord>,
     pub(super) revision: u64,
-}
-
-/// Why the ledger cannot be used now. No order is sent without it.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// It could not be reached.
-    #[error("the ledger cannot be read")]
-    Unavailable(#[from] BucketError),
-    /// It holds something that is not ours.
-    #[error("the ledger's record of {id} is not readable: {cause}")]
-    Unreadable {
-        /// Which.
-        id: ClientOrderId,
-        /// Why.
-        cause: wire::Unreadable,
-    },
+    /// Something is there that is not ours, or not readable any more. Nothing can be concluded from it, so nothing is
+    /// sent under this id.
+    pub(super) spoilt: bool,
 }
 
 impl Ledger {
@@ -44,14 +32,40 @@ impl Ledger {
         Self { bucket }
     }
 
-    pub(super) async fn read(&self, id: &ClientOrderId) -> Result<Page, LedgerError> {
+    pub(super) async fn read(&self, id: &ClientOrderId) -> Result<Page, BucketError> {
         let (entry, revision) = self.bucket.get_or_revision(&key(id)).await?;
-        let record = entry.map(|entry| wire::read_record(&entry.value)).transpose();
-        let record = record.map_err(|cause| LedgerError::Unreadable {
-            id: id.clone(),
-            cause,
-        })?;
-        Ok(Page { record, revision })
+        let record = match entry.map(|entry| wire::read_record(&entry.value)).transpose() {
+            Ok(record) => record,
+            Err(cause) => {
+                error!(client_order_id = %id, %cause, "the ledger's record is not readable, the id is not used");
+                return Ok(Page {
+                    record: None,
+                    revision,
+                    spoilt: true,
+                });
+            }
+        };
+        let foreign = record
+            .as_ref()
+            .is_some_and(|record| record.client_order_id != *id);
+        Ok(Page {
+            record,
+            revision,
+            spoilt: foreign,
+        })
+    }
+
+    /// Puts back what was there before an intent was written, if nobody wrote since.
+    pub(super) async fn restore(
+        &self,
+        id: &ClientOrderId,
+        before: Option<&OrderRecord>,
+        revision: u64,
+    ) -> Result<(), WriteError> {
+        match before {
+            Some(before) => self.write(before, revision).await.map(|_| ()),
+            None => self.bucket.delete_revision(&key(id), revision).await,
+        }
     }
 
     /// Writes if nobody wrote since the page was read.
@@ -85,16 +99,18 @@ pub(super) enum Step {
     Canceled(CancelMark),
     /// The id is another order's.
     Conflict(Option<OrderId>),
+    /// What is there says nothing.
+    Spoilt,
 }
 
 /// Decides by the ledger's record. Pure; every state in view.
-pub(super) fn step(
-    record: Option<&OrderRecord>,
-    command: CommandId,
-    stored_at: Timestamp,
-    hash: &PayloadHash,
-) -> Step {
-    let Some(record) = record else { return Step::Begin };
+pub(super) fn step(page: &Page, command: CommandId, stored_at: Timestamp, hash: &PayloadHash) -> Step {
+    if page.spoilt {
+        return Step::Spoilt;
+    }
+    let Some(record) = &page.record else {
+        return Step::Begin;
+    };
     match &record.state {
         RecordState::CancelMark => match record.cancel_mark {
             Some(mark) if mark.cancels(command, stored_at) => Step::Canceled(mark),
@@ -170,6 +186,23 @@ mod tests {
         }
     }
 
+    fn page(record: Option<OrderRecord>) -> Page {
+        Page {
+            record,
+            revision: 1,
+            spoilt: false,
+        }
+    }
+
+    #[test]
+    fn what_is_not_readable_is_not_begun() {
+        let spoilt = Page {
+            spoilt: true,
+            ..page(None)
+        };
+        assert_eq!(step(&spoilt, command(5), at(100), &[1; 32]), Step::Spoilt);
+    }
+
     #[test]
     fn the_record_decides_what_happens_to_its_id() {
         let (same, other) = ([1; 32], [2; 32]);
@@ -190,24 +223,21 @@ mod tests {
             (settled(unresolved), other, Step::Conflict(None)),
         ];
         for (state, hash, expected) in cases {
-            assert_eq!(step(Some(&record(state)), command(20), at(100), &hash), expected);
+            assert_eq!(
+                step(&page(Some(record(state))), command(20), at(100), &hash),
+                expected
+            );
         }
-        assert_eq!(step(None, command(5), at(100), &same), Step::Begin);
-        let marked = record(RecordState::CancelMark);
+        assert_eq!(step(&page(None), command(5), at(100), &same), Step::Begin);
+        let marked = page(Some(record(RecordState::CancelMark)));
         let mark = CancelMark {
             id: command(9),
             stored_at: at(100),
         };
+        assert_eq!(step(&marked, command(8), at(90), &same), Step::Canceled(mark));
+        assert_eq!(step(&marked, command(10), at(120), &same), Step::Canceled(mark));
         assert_eq!(
-            step(Some(&marked), command(8), at(90), &same),
-            Step::Canceled(mark)
-        );
-        assert_eq!(
-            step(Some(&marked), command(10), at(120), &same),
-            Step::Canceled(mark)
-        );
-        assert_eq!(
-            step(Some(&marked), command(10), at(131), &same),
+            step(&marked, command(10), at(131), &same),
             Step::Begin,
             "a mark kills nothing later"
         );

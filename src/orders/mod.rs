@@ -38,5 +38,5 @@ mod venue;
 
 pub use desk::{Desk, Policy};
 pub use intake::{Intake, Taken};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::Ledger;
 pub use venue::Venue;

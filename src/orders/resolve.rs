@@ -18,9 +18,6 @@ use crate::domain::{ClientOrderId, ConditionName, NewOrder, Order, Verdict};
 /// consistent, and says so.
 const ABSENCES_NEEDED: u32 = 3;
 
-/// How long after a POST ended without an answer its order may still turn up.
-const ABSENCE_GRACE: Duration = Duration::from_secs(11);
-
 /// How long an order that could not be resolved is watched.
 const WATCH: Duration = Duration::from_secs(24 * 3600);
 
@@ -47,7 +44,7 @@ pub(super) async fn ask<V: Venue>(
     let mut backoff = Backoff::new(Reason::LookUp);
     let mut absences = 0;
     loop {
-        let in_grace = since.elapsed() < ABSENCE_GRACE;
+        let in_grace = since.elapsed() < dealer.absence_grace;
         let absent = match look_up(dealer, id).await {
             None => return Asked::Stopping,
             Some(LookUp::Found(order)) => return Asked::Found(order),
@@ -63,10 +60,16 @@ pub(super) async fn ask<V: Venue>(
         if absent && absences >= ABSENCES_NEEDED && !in_grace {
             return Asked::Absent;
         }
+        // The look that may decide comes as soon as it can.
+        let grace_left = dealer.absence_grace.saturating_sub(since.elapsed());
+        let mut pause = backoff.next_delay();
+        if !grace_left.is_zero() {
+            pause = pause.min(grace_left);
+        }
         tokio::select! {
             biased;
             () = dealer.stop.cancelled() => return Asked::Stopping, // cancel-safe: level-triggered
-            () = tokio::time::sleep(backoff.next_delay()) => {}   // cancel-safe: nothing is lost but time
+            () = tokio::time::sleep(pause) => {}                    // cancel-safe: nothing is lost but time
         }
     }
 }

@@ -45,7 +45,10 @@ pub(super) enum Sent {
     /// It is known what became of it, or known to be unknown.
     Verdict(Verdict),
     /// The daemon is stopping, and nothing of it is on the wire.
-    HandBack,
+    HandBack {
+        /// The venue may have taken it all the same.
+        doubt: bool,
+    },
 }
 
 /// What to do next.
@@ -80,7 +83,7 @@ pub(super) async fn submit<V: Venue>(
                 Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.order))),
                 Asked::Absent => Next::Send,
                 Asked::TimeUp => return late(true, submission),
-                Asked::Stopping => return Sent::HandBack,
+                Asked::Stopping => return Sent::HandBack { doubt },
             },
             Next::Ask(posted) => match resolve::ask(dealer, submission.id, posted, submission.deadline).await
             {
@@ -90,7 +93,7 @@ pub(super) async fn submit<V: Venue>(
                     Next::Send
                 }
                 Asked::TimeUp => return late(true, submission),
-                Asked::Stopping => return Sent::HandBack,
+                Asked::Stopping => return Sent::HandBack { doubt },
             },
             // What an order binds may be the very thing its second POST lacks.
             Next::Confirm(posted, refusal) => {
@@ -100,12 +103,12 @@ pub(super) async fn submit<V: Venue>(
                     }
                     Asked::Absent => return Sent::Verdict(Verdict::Rejected(refusal)),
                     Asked::TimeUp => return late(true, submission),
-                    Asked::Stopping => return Sent::HandBack,
+                    Asked::Stopping => return Sent::HandBack { doubt },
                 }
             }
             Next::Send => match send_once(dealer, submission, doubt).await {
                 Step::Done(verdict) => return Sent::Verdict(verdict),
-                Step::Stopping => return Sent::HandBack,
+                Step::Stopping => return Sent::HandBack { doubt },
                 Step::Late => return late(doubt, submission),
                 Step::Ask(posted) => {
                     doubt = true;
@@ -115,7 +118,7 @@ pub(super) async fn submit<V: Venue>(
                 Step::Pause(asked_for) => {
                     let pause = asked_for.unwrap_or_default().max(not_sent.next_delay());
                     if !wait(dealer, pause, submission.deadline).await {
-                        return Sent::HandBack;
+                        return Sent::HandBack { doubt };
                     }
                     Next::Send
                 }

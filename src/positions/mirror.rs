@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -206,6 +206,9 @@ impl<V: Venue, K: Keys> Task<V, K> {
     }
 
     async fn run(mut self, stop: CancellationToken) {
+        if self.disown(&stop).await.is_none() {
+            return;
+        }
         loop {
             match self.next_event(&stop).await {
                 Event::Stop => break,
@@ -221,6 +224,23 @@ impl<V: Venue, K: Keys> Task<V, K> {
             self.measure();
         }
         self.retire().await;
+    }
+
+    /// Before anything is known: what is in the bucket is not ours. `None`: told to stop.
+    async fn disown(&mut self, stop: &CancellationToken) -> Option<()> {
+        self.gateway.raise(
+            ConditionName::PositionsStale,
+            "the positions were not read yet",
+            false,
+        );
+        // cancel-safe: whoever comes next disowns the rest
+        while let Err(error) = stop.run_until_cancelled(self.shelf.disown()).await? {
+            warn!(%error, "what is in the bucket cannot be marked stale, trying again");
+            stop.run_until_cancelled(sleep(self.plan.write_backoff.next_delay()))
+                .await?;
+        }
+        self.plan.write_backoff.reset();
+        Some(())
     }
 
     /// Only waits. Losing any branch loses nothing.

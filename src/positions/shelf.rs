@@ -1,12 +1,12 @@
 //! The keys of the holdings in the bucket, kept equal to the latest statement.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 
 use crate::bus::{Bucket, BucketError};
+use crate::domain::Holdings;
 use crate::domain::account::AccountStatement;
-use crate::domain::{Holdings, Position};
 use crate::wire;
 use crate::wire::subject::position_key;
 
@@ -61,21 +61,14 @@ pub(super) struct Shelf<K> {
     versions: Option<Versions>,
     /// Revision of the latest `positions`.
     revision: u64,
-    /// What the key of each position holds; `None` when somebody else wrote it. Unknown until the keys were listed.
-    shelved: Option<HashMap<String, Option<Shelved>>>,
+    /// The keys of single positions. Unknown until they were listed.
+    shelved: Option<HashSet<String>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Versions {
     positions: u64,
     account: u64,
-}
-
-/// What a position's key says, without what changes with every statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Shelved {
-    position: Position,
-    fresh: bool,
 }
 
 impl<K: Keys> Shelf<K> {
@@ -93,8 +86,32 @@ impl<K: Keys> Shelf<K> {
         self.shelved = None;
     }
 
-    /// Writes a statement and numbers it. On an error the same statement is to be written again; what was written
-    /// already is not repeated, except for `positions` itself.
+    /// Says of everything the process before us left that nobody vouches for it: it died without saying so, and how
+    /// long it has been dead is not known.
+    pub(super) async fn disown(&mut self) -> Result<(), K::Error> {
+        let mut left = vec![
+            (
+                POSITIONS.to_owned(),
+                wire::disowned_positions as fn(&[u8]) -> Option<Bytes>,
+            ),
+            (ACCOUNT.to_owned(), wire::disowned_account),
+        ];
+        let single = self.bucket.keys(POSITION).await?;
+        left.extend(
+            single
+                .into_iter()
+                .map(|key| (key, wire::disowned_position as fn(&[u8]) -> Option<Bytes>)),
+        );
+        for (key, disowned) in left {
+            let value = self.bucket.get(&key).await?;
+            if let Some(value) = value.and_then(|value| disowned(&value)) {
+                self.bucket.put(&key, value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a statement and numbers it. On an error the same statement is to be written again.
     pub(super) async fn write(&mut self, holdings: &mut Holdings) -> Result<(), K::Error> {
         let version = self.versions().await?.positions + 1;
         holdings.version = version;
@@ -123,34 +140,20 @@ impl<K: Keys> Shelf<K> {
     async fn write_each(&mut self, holdings: &Holdings) -> Result<(), K::Error> {
         if self.shelved.is_none() {
             let keys = self.bucket.keys(POSITION).await?;
-            self.shelved = Some(keys.into_iter().map(|key| (key, None)).collect());
+            self.shelved = Some(keys.into_iter().collect());
         }
         let shelved = self.shelved.get_or_insert_default();
         let mut held = HashSet::new();
         for position in &holdings.positions {
             let key = position_key(&position.symbol);
             held.insert(key.clone());
-            let says = Shelved {
-                position: position.clone(),
-                fresh: holdings.fresh,
-            };
-            if shelved
-                .get(&key)
-                .is_some_and(|known| known.as_ref() == Some(&says))
-            {
-                continue;
-            }
-            let value = wire::position(position, holdings).bytes;
-            // Not known what it holds until the bucket has answered.
-            shelved.insert(key.clone(), None);
-            self.bucket.put(&key, value).await?;
-            shelved.insert(key, Some(says));
+            shelved.insert(key.clone());
+            // Each statement is written to each key: a date that stands still could not be told from a dead gateway.
+            self.bucket
+                .put(&key, wire::position(position, holdings).bytes)
+                .await?;
         }
-        let gone: Vec<_> = shelved
-            .keys()
-            .filter(|key| !held.contains(*key))
-            .cloned()
-            .collect();
+        let gone: Vec<_> = shelved.difference(&held).cloned().collect();
         for key in gone {
             self.bucket.delete(&key).await?;
             shelved.remove(&key);

@@ -395,7 +395,12 @@ fn intent(record: &pb::OrderRecord) -> Read<Intent> {
         },
         stored_at: required("stored_at", own_instant(record.stored_at.as_ref()))?,
         payload_hash,
-        asked: record.trade.as_ref().map(new_order).transpose()?.map(Box::new),
+        // What was valid when it was written may not be by the rules of a later version; it only serves to compare.
+        asked: record
+            .trade
+            .as_ref()
+            .and_then(|trade| new_order(trade).ok())
+            .map(Box::new),
         deadline: own_instant(record.deadline.as_ref()),
         at: required("intent_at", own_instant(record.intent_at.as_ref()))?,
         attempts: record.attempts,

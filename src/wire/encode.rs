@@ -466,6 +466,50 @@ pub fn account(statement: &AccountStatement) -> Encoded {
     )
 }
 
+/// A `Positions` value that says of itself that nobody vouches for it any more; `None` when it says so already, or is
+/// none.
+pub fn disowned_positions(payload: &[u8]) -> Option<Bytes> {
+    let known = pb::Positions::decode(payload).ok().filter(|known| known.fresh)?;
+    let version = known.version + 1;
+    Some(
+        pb::Positions {
+            fresh: false,
+            version,
+            ..known
+        }
+        .encode_to_vec()
+        .into(),
+    )
+}
+
+/// As [`disowned_positions`], of a single `Position`.
+pub fn disowned_position(payload: &[u8]) -> Option<Bytes> {
+    let known = pb::Position::decode(payload).ok().filter(|known| known.fresh)?;
+    Some(
+        pb::Position {
+            fresh: false,
+            ..known
+        }
+        .encode_to_vec()
+        .into(),
+    )
+}
+
+/// As [`disowned_positions`], of an `Account`.
+pub fn disowned_account(payload: &[u8]) -> Option<Bytes> {
+    let known = pb::Account::decode(payload).ok().filter(|known| known.fresh)?;
+    let version = known.version + 1;
+    Some(
+        pb::Account {
+            fresh: false,
+            version,
+            ..known
+        }
+        .encode_to_vec()
+        .into(),
+    )
+}
+
 /// A ledger record.
 pub fn record(record: &OrderRecord) -> Encoded {
     let mut message = pb::OrderRecord {

@@ -14,7 +14,8 @@ pub use decode::{
     read_update,
 };
 pub use encode::{
-    Encoded, StateContext, account, outcome, payload_hash, position, positions, record, state, trade_update,
+    Encoded, StateContext, account, disowned_account, disowned_position, disowned_positions, outcome,
+    payload_hash, position, positions, record, state, trade_update,
 };
 pub use json::{decode_to_json, is_json, known_messages};
 

@@ -95,6 +95,7 @@ impl Bench {
             gateway: Gateway::new(clock.clone()),
             clock,
             marks: Marks::default(),
+            absence_grace: seconds(11),
             in_flight: Semaphore::new(8),
             stop: CancellationToken::new(),
         };
@@ -166,7 +167,7 @@ async fn at(instant: Duration, act: impl FnOnce()) {
 fn verdict(sent: Sent) -> Verdict {
     match sent {
         Sent::Verdict(verdict) => verdict,
-        Sent::HandBack => panic!("handed back"),
+        Sent::HandBack { .. } => panic!("handed back"),
     }
 }
 
@@ -174,7 +175,7 @@ fn verdict(sent: Sent) -> Verdict {
 fn word(sent: &Sent) -> &'static str {
     match sent {
         Sent::Verdict(verdict) => verdict.as_str(),
-        Sent::HandBack => "handed back",
+        Sent::HandBack { .. } => "handed back",
     }
 }
 

@@ -273,7 +273,8 @@ async fn stopping_hands_back_what_waits_and_sends_nothing_more() {
         }
         let work = bench.submit(past, Some(seconds(120)));
         let sent = meanwhile(work, at(seconds(2), || bench.dealer.stop.cancel())).await;
-        assert_eq!(sent, Sent::HandBack, "{wait}");
+        let doubt = wait == "resolve";
+        assert_eq!(sent, Sent::HandBack { doubt }, "{wait}");
         assert_eq!(bench.venue().began.elapsed(), seconds(2), "{wait}");
         assert_eq!(bench.venue().posts().len(), sent_before, "{wait}");
     }
@@ -284,7 +285,12 @@ async fn nothing_begins_once_the_daemon_is_stopping() {
     let bench = Bench::new([], []);
     bench.dealer.stop.cancel();
     for past in [Past::Clean, Past::Suspect, Past::Begun] {
-        assert_eq!(bench.submit(past, None).await, Sent::HandBack, "{past:?}");
+        let doubt = past == Past::Begun;
+        assert_eq!(
+            bench.submit(past, None).await,
+            Sent::HandBack { doubt },
+            "{past:?}"
+        );
     }
     assert_eq!(bench.venue().posts(), NEVER);
 }
@@ -305,7 +311,7 @@ async fn stopping_waits_for_the_post_on_the_wire() {
     let bench = Bench::new([lost], []);
     let stop = &bench.dealer.stop;
     let sent = meanwhile(bench.submit_new(), at(seconds(1), || stop.cancel())).await;
-    assert_eq!(sent, Sent::HandBack);
+    assert_eq!(sent, Sent::HandBack { doubt: true });
     assert_eq!(bench.venue().began.elapsed(), seconds(9));
     assert!(bench.venue().holds_order());
 }

@@ -333,11 +333,7 @@ async fn a_bucket_that_was_away_or_is_another_one_gets_everything_again() {
         seconds(INTERVAL.as_secs_f32()).await;
         let singles =
             |script: &mut Script| script.writes.iter().filter(|key| *key == "position.AAPL").count();
-        assert_eq!(
-            world.set(singles),
-            1,
-            "an unchanged position is not written again"
-        );
+        assert_eq!(world.set(singles), 2, "each statement dates each position anew");
         let version = world.version();
         world.set(|script| {
             script.keys.clear();
@@ -379,4 +375,43 @@ async fn a_refused_account_stops_orders_until_it_is_read_again() {
 fn the_task_can_be_spawned() {
     fn spawnable<F: Future + Send + 'static>(_: fn(Mirror, CancellationToken) -> F) {}
     spawnable(Mirror::run);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_process_left_is_stale_before_the_venue_has_answered() {
+    let world = World::default();
+    world.set(|script| script.positions = vec![position("AAPL", 3)]);
+    beside(&world, async |_| seconds(1.0).await).await;
+    // Dead without a word: what it wrote last says that it is fresh.
+    let left: Vec<_> = world.set(|script| script.keys.clone().into_iter().collect());
+    let fresh = Holdings {
+        positions: vec![position("AAPL", 3)],
+        as_of: Timestamp::UNIX_EPOCH,
+        source: SOURCE,
+        fresh: true,
+        version: 70,
+    };
+    world.set(|script| {
+        script
+            .keys
+            .insert("positions".to_owned(), wire::positions(&fresh).bytes);
+        script.keys.insert(
+            "position.AAPL".to_owned(),
+            wire::position(&fresh.positions[0], &fresh).bytes,
+        );
+        script.hang = true;
+    });
+    assert!(!left.is_empty());
+    beside(&world, async |_| {
+        seconds(1.0).await;
+        assert!(!world.is_fresh());
+        assert_eq!(world.version(), 71);
+        let single = world.set(|script| script.keys["position.AAPL"].clone());
+        let shown = wire::decode_to_json("Position", &single, false).unwrap();
+        assert!(
+            shown.contains(r#""qty":"3""#) && !shown.contains(r#""fresh":true"#),
+            "{shown}"
+        );
+    })
+    .await;
 }

@@ -1,10 +1,12 @@
 //! Cancels, by every name an order has, and at every moment of its life.
 
+use std::time::Duration;
+
 use nalpaca::sim::{Endpoint, Matcher, Reply};
 use serde_json::{Value, json};
 
-use crate::support::World;
 use crate::support::order::{With as _, buy, resting};
+use crate::support::{Stored, World};
 
 fn assert_accepted(outcome: &Value) {
     assert_eq!(outcome["kind"], "OUTCOME_KIND_ACCEPTED", "{outcome}");
@@ -149,8 +151,8 @@ async fn a_cancel_overtakes_orders_that_wait_and_never_leaves_one_behind() {
     let world = World::start().await;
     // The first order's POST takes its time; the second one waits behind it.
     let slow = Matcher::endpoint(Endpoint::SubmitOrder).containing("first");
-    let second = std::time::Duration::from_secs(1);
-    world.sim.script().next(slow, Reply::DelayAfterCommit(second));
+    let long = Duration::from_secs(1);
+    world.sim.script().next(slow, Reply::DelayAfterCommit(long));
     world.order("first", &resting("AAPL")).await;
     world.order("second", &resting("AAPL")).await;
     world.posted("first").await;
@@ -158,7 +160,7 @@ async fn a_cancel_overtakes_orders_that_wait_and_never_leaves_one_behind() {
     world.cancel("first").await;
     let outcomes = world.outcomes("second", 2).await;
     let of = |command: &str| {
-        let found = outcomes.iter().map(crate::support::Stored::message);
+        let found = outcomes.iter().map(Stored::message);
         let mut found = found.filter(|outcome| outcome["command"] == command);
         found.next().expect("each command has an outcome")
     };

@@ -1,12 +1,16 @@
 //! Integration tests: the daemon as it is shipped, against a real nats-server and the simulated venue.
 
+mod architecture;
 mod bad_input;
 mod cancels;
 mod examples;
+mod holdings;
 mod orders;
 mod process;
 mod restarts;
 mod schema;
 mod support;
+mod template;
 mod topology;
+mod trade_updates;
 mod unknown;

@@ -1,0 +1,224 @@
+//! The drop copy: what happens to orders, once each and in order, whatever happens to the line to the venue.
+
+use std::time::Duration;
+
+use nalpaca::sim::{Endpoint, Reply};
+use serde_json::Value;
+
+use crate::support::order::{buy, resting};
+use crate::support::world::{DATA_STREAM, JOURNAL_STREAM, Plan};
+use crate::support::{Stored, World, until};
+
+/// What the journal says of an order: event and cumulative quantity, oldest first.
+fn story(updates: &[Value]) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().expect("it is text").to_owned();
+    let line = |update: &Value| (text(&update["event"]), text(&update["order"]["filled_qty"]));
+    updates.iter().map(line).collect()
+}
+
+fn fills(updates: &[Value]) -> Vec<(String, String)> {
+    let mut story = story(updates);
+    story.retain(|(event, _)| event.ends_with("fill"));
+    story
+}
+
+fn expect(story: &[(&str, &str)]) -> Vec<(String, String)> {
+    let own = |(event, qty): &(&str, &str)| ((*event).to_owned(), (*qty).to_owned());
+    story.iter().map(own).collect()
+}
+
+/// Waits until the journal knows how an order ended, and returns all it says of it.
+async fn until_event(world: &World, id: &str, event: &str) -> Vec<Value> {
+    let subject = format!("nalpaca.journal.v0.updates.{id}");
+    until(&format!("{event} of {id} in the journal"), async || {
+        let stored = world.stored(JOURNAL_STREAM, &subject).await;
+        let updates: Vec<_> = stored.iter().map(Stored::message).collect();
+        updates
+            .iter()
+            .any(|update| update["event"] == event)
+            .then_some(updates)
+    })
+    .await
+}
+
+/// An order that rests, and is known to.
+async fn rest(world: &World, id: &str, qty: &str) {
+    let mut order = resting("BRK.B");
+    order["qty"] = qty.into();
+    world.order(id, &order).await;
+    until_event(world, id, "new").await;
+}
+
+fn fill(world: &World, id: &str, qty: i64) {
+    let filled = world.sim.fill(id, qty.into(), 400.into());
+    filled.expect("the order can be filled");
+}
+
+#[tokio::test]
+async fn every_event_is_told_once_in_order_in_the_journal_and_to_subscribers() {
+    let world = World::start().await;
+    rest(&world, "life.1", "10").await;
+    for qty in [3, 3, 4] {
+        fill(&world, "life.1", qty);
+    }
+    let updates = until_event(&world, "life.1", "fill").await;
+    let expected = expect(&[
+        ("pending_new", "0"),
+        ("new", "0"),
+        ("partial_fill", "3"),
+        ("partial_fill", "6"),
+        ("fill", "10"),
+    ]);
+    assert_eq!(story(&updates), expected);
+    let last = updates.last().expect("there are some");
+    assert_eq!(last["qty"], "4", "of this execution alone");
+    assert_eq!(last["price"], "400");
+    assert_eq!(last["position_qty"], "10");
+    assert_eq!(last["recovered"], false);
+
+    // Subscribers of the symbol get the same, in the same order.
+    let fanned_out = until("the fan-out of the fill", async || {
+        let fanned_out = world
+            .stored(DATA_STREAM, "nalpaca.data.v0.tradeupdates.BRK=2EB")
+            .await;
+        let messages: Vec<_> = fanned_out.iter().map(Stored::message).collect();
+        (messages.len() >= updates.len()).then_some(messages)
+    })
+    .await;
+    assert_eq!(fanned_out, updates);
+}
+
+#[tokio::test]
+async fn an_event_told_twice_is_published_once() {
+    let world = World::start().await;
+    rest(&world, "twice", "2").await;
+    fill(&world, "twice", 1);
+    fill(&world, "twice", 1);
+    until_event(&world, "twice", "fill").await;
+    world.sim.repeat_events(3);
+    // What is told after the repetition shows that the repetition was heard.
+    rest(&world, "afterwards", "1").await;
+    let updates = until_event(&world, "twice", "fill").await;
+    let fills = fills(&updates);
+    assert_eq!(fills, expect(&[("partial_fill", "1"), ("fill", "2")]));
+}
+
+#[tokio::test]
+async fn what_happens_while_the_line_is_down_is_told_when_it_is_back() {
+    let world = World::start().await;
+    rest(&world, "gap.1", "3").await;
+    fill(&world, "gap.1", 1);
+    until_event(&world, "gap.1", "partial_fill").await;
+    world.sim.refuse_streams_for(Duration::from_millis(200));
+    world.sim.drop_streams();
+    fill(&world, "gap.1", 1);
+    fill(&world, "gap.1", 1);
+    let updates = until_event(&world, "gap.1", "fill").await;
+    let fills: Vec<_> = updates
+        .iter()
+        .filter(|update| update["qty"] != "")
+        .cloned()
+        .collect();
+    let expected = expect(&[("partial_fill", "1"), ("partial_fill", "2"), ("fill", "3")]);
+    assert_eq!(story(&fills), expected);
+    assert_eq!(fills[0]["recovered"], false);
+    assert_eq!(fills[2]["recovered"], true);
+}
+
+#[tokio::test]
+async fn what_happens_while_no_daemon_runs_is_told_by_the_next_one() {
+    let mut world = World::start().await;
+    rest(&world, "over.night", "2").await;
+    world.daemon.kill9();
+    fill(&world, "over.night", 1);
+    fill(&world, "over.night", 1);
+    world.daemon.run();
+    let updates = until_event(&world, "over.night", "fill").await;
+    let fills = fills(&updates);
+    assert_eq!(fills, expect(&[("partial_fill", "1"), ("fill", "2")]));
+    // The journal knows it all; one more start adds nothing.
+    world.daemon.ready().await;
+    assert_eq!(world.daemon.terminate().await, 0);
+    world.daemon.run();
+    world.daemon.ready().await;
+    assert_eq!(until_event(&world, "over.night", "fill").await, updates);
+}
+
+#[tokio::test]
+async fn a_fill_lost_on_a_line_that_stands_is_found_when_the_next_one_is_heard() {
+    let world = World::start().await;
+    rest(&world, "mute", "3").await;
+    world.sim.mute_streams(true);
+    fill(&world, "mute", 1);
+    // The event leaves the venue a moment after the fill; then the line may speak again.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.sim.mute_streams(false);
+    fill(&world, "mute", 2);
+    let updates = until_event(&world, "mute", "fill").await;
+    let fills = fills(&updates);
+    assert_eq!(fills, expect(&[("partial_fill", "1"), ("fill", "3")]));
+}
+
+#[tokio::test]
+async fn while_the_venue_is_not_heard_orders_wait_and_cancels_pass() {
+    let mut world = World::start().await;
+    rest(&world, "working", "1").await;
+    world.sim.refuse_streams_for(Duration::from_millis(800));
+    world.sim.drop_streams();
+    world.daemon.not_ready("blind").await;
+    world.order("waits", &buy("AAPL", "1")).await;
+    world.cancel("working").await;
+    let canceled = world.outcomes("working", 2).await[1].message();
+    assert_eq!(canceled["kind"], "OUTCOME_KIND_ACCEPTED", "{canceled}");
+    assert!(world.posts_of("waits").is_empty(), "it must not be sent blindly");
+    assert_eq!(world.outcome("waits").await["kind"], "OUTCOME_KIND_ACCEPTED");
+    world.daemon.ready().await;
+    until_event(&world, "waits", "fill").await;
+    until_event(&world, "working", "canceled").await;
+}
+
+#[tokio::test]
+async fn blindness_that_is_allowed_holds_nothing() {
+    let mut world = Plan::new().set("BLIND_POLICY", "allow").start().await;
+    world.sim.refuse_streams_for(Duration::from_secs(600));
+    world.sim.drop_streams();
+    until("the daemon to say that it is blind", async || {
+        let answer = world.daemon.get("/readyz").await?;
+        answer.body.contains("[!]blind").then_some(())
+    })
+    .await;
+    world.daemon.ready().await;
+    world.order("seen-by-nobody", &buy("AAPL", "1")).await;
+    let outcome = world.outcome("seen-by-nobody").await;
+    assert_eq!(outcome["kind"], "OUTCOME_KIND_ACCEPTED", "{outcome}");
+}
+
+#[tokio::test]
+async fn without_trade_updates_no_stream_is_opened_and_orders_are_served() {
+    let world = Plan::new().set("ENABLE_TRADE_UPDATER", "false").start().await;
+    world.order("quiet", &buy("AAPL", "1")).await;
+    assert_eq!(world.outcome("quiet").await["kind"], "OUTCOME_KIND_ACCEPTED");
+    world.filled("quiet").await;
+    assert!(!world.sim.stream_is_connected());
+    let updates = world.stored(JOURNAL_STREAM, "nalpaca.journal.v0.updates.>").await;
+    assert!(updates.is_empty(), "{updates:?}");
+}
+
+#[tokio::test]
+async fn a_gap_that_cannot_be_closed_keeps_orders_waiting() {
+    let mut world = World::start().await;
+    let broken = Reply::status(500, "{}");
+    world.sim.script().always(Endpoint::ListOrders, broken);
+    world.sim.drop_streams();
+    world.daemon.not_ready("blind").await;
+    until("the stream to be up again", async || {
+        world.sim.stream_is_connected().then_some(())
+    })
+    .await;
+    world.order("waits", &buy("AAPL", "1")).await;
+    world.daemon.not_ready("blind").await;
+    assert!(world.posts_of("waits").is_empty());
+    world.sim.script().clear();
+    assert_eq!(world.outcome("waits").await["kind"], "OUTCOME_KIND_ACCEPTED");
+    world.daemon.ready().await;
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nalpaca::sim::{Endpoint, Matcher, Reply, Sim, SimConfig};
+use serde_json::json;
 
 use crate::support::order::{With as _, resting};
 use crate::support::scratch::free_port;
@@ -25,12 +26,9 @@ async fn a_daemon_killed_in_the_middle_of_a_post_leaves_one_order_and_one_outcom
         .sim
         .script()
         .next(posts_naming("taken"), Reply::HangAfterCommit);
-    world.sim.script().next(posts_naming("not-taken"), Reply::Hang);
     world.order("taken", &resting("AAPL")).await;
-    world.order("not-taken", &resting("MSFT")).await;
     world.order("behind", &resting("AAPL")).await;
     world.posted("taken").await;
-    world.posted("not-taken").await;
     world.daemon.kill9();
     world.daemon.run();
 
@@ -38,13 +36,9 @@ async fn a_daemon_killed_in_the_middle_of_a_post_leaves_one_order_and_one_outcom
     assert_eq!(taken["kind"], "OUTCOME_KIND_ACCEPTED", "{taken}");
     assert_eq!(taken["resolved_by_lookup"], true);
     assert_eq!(world.outcome("behind").await["kind"], "OUTCOME_KIND_ACCEPTED");
-    let not_taken = world.outcome("not-taken").await;
-    assert_eq!(not_taken["kind"], "OUTCOME_KIND_ACCEPTED", "{not_taken}");
     world.settled().await;
-    let truth = world.sim.snapshot();
-    for (id, posts) in [("taken", 1), ("not-taken", 2), ("behind", 1)] {
-        assert_eq!(world.posts_of(id).len(), posts, "{id}");
-        assert_eq!(truth.orders_by_client_id(id), 1, "{id}");
+    for id in ["taken", "behind"] {
+        assert_eq!(world.posts_of(id).len(), 1, "{id}");
         assert_eq!(world.outcomes(id, 1).await.len(), 1, "{id}");
     }
 }
@@ -53,11 +47,19 @@ async fn a_daemon_killed_in_the_middle_of_a_post_leaves_one_order_and_one_outcom
 async fn a_daemon_killed_again_and_again_under_load_places_every_order_once() {
     const ORDERS: usize = 60;
     let mut world = World::start().await;
+    // Two POSTs are on the wire when the daemon is first killed: the venue took one of them.
+    world.sim.script().next(posts_naming("load.0\""), Reply::Hang);
+    world
+        .sim
+        .script()
+        .next(posts_naming("load.1\""), Reply::HangAfterCommit);
     let symbols = ["AAPL", "AMZN", "F", "GOOG", "META", "MSFT", "NVDA", "SPY"];
     for (number, symbol) in (0..ORDERS).zip(symbols.into_iter().cycle()) {
-        let order = resting(symbol).with(serde_json::json!({"valid_until": "2100-01-01T00:00:00Z"}));
+        let order = resting(symbol).with(json!({"valid_until": "2100-01-01T00:00:00Z"}));
         world.order(&format!("load.{number}"), &order).await;
     }
+    world.posted("load.0").await;
+    world.posted("load.1").await;
     for quarter in 1..4 {
         until("a part of the orders to be POSTed", async || {
             (world.posts() >= quarter * ORDERS / 4).then_some(())
@@ -76,6 +78,12 @@ async fn a_daemon_killed_again_and_again_under_load_places_every_order_once() {
         assert_eq!(outcomes[0].message()["kind"], "OUTCOME_KIND_ACCEPTED", "{id}");
     }
     assert_eq!(truth.orders().len(), ORDERS);
+    assert_eq!(
+        world.posts_of("load.0").len(),
+        2,
+        "the venue never had the first one"
+    );
+    assert_eq!(world.posts_of("load.1").len(), 1, "the venue had taken it");
 }
 
 #[tokio::test]

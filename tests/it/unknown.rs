@@ -59,8 +59,15 @@ async fn an_order_taken_before_the_answer_was_lost_is_found_and_not_sent_again()
     assert_eq!(world.sim.script().pending(), 0, "every fault happened");
 }
 
-/// Absence takes eleven seconds to believe, so all of them wait at once.
+/// These take their time by intention, so they take it together.
 #[tokio::test]
+async fn an_order_that_must_wait_before_it_is_sent_again_is_sent_again_and_placed_once() {
+    tokio::join!(
+        an_order_the_venue_never_had_is_sent_again_under_its_own_id(),
+        an_order_refused_for_haste_is_sent_after_the_pause_the_venue_asks_for(),
+    );
+}
+
 async fn an_order_the_venue_never_had_is_sent_again_under_its_own_id() {
     let world = Plan::new().set("HTTP_CLIENT_TIMEOUT", "500ms").start().await;
     let cases = [
@@ -105,7 +112,6 @@ async fn an_order_the_venue_never_had_is_sent_again_under_its_own_id() {
     world.settled().await;
 }
 
-#[tokio::test]
 async fn an_order_refused_for_haste_is_sent_after_the_pause_the_venue_asks_for() {
     const PAUSE: Duration = Duration::from_secs(1);
     let world = World::start().await;

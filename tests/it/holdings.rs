@@ -1,6 +1,6 @@
 //! Positions and account in the bucket: dated, whole, and never silently stale.
 
-use nalpaca::sim::{Endpoint, Reply};
+use nalpaca::sim::{Endpoint, Matcher, Reply};
 use serde_json::{Value, json};
 
 use crate::support::order::{With as _, buy, market};
@@ -142,8 +142,20 @@ async fn versions_go_on_across_restarts() {
     world.daemon.run();
     let version = |positions: &Value| positions["version"].as_u64();
     let second = positions(&world, "written anew", |positions| {
-        version(positions) > version(&first)
+        positions["fresh"] == true && version(positions) > version(&first)
     })
     .await;
-    assert_eq!(second["fresh"], true);
+    assert!(version(&second) > version(&first));
+}
+
+#[tokio::test]
+async fn what_a_killed_daemon_left_is_disowned_though_the_venue_is_away() {
+    let mut world = World::start().await;
+    world.order("a1", &buy("AAPL", "3")).await;
+    positions(&world, "held", |positions| !held(positions).is_empty()).await;
+    world.daemon.kill9();
+    world.sim.script().always(Matcher::any(), Reply::Hang);
+    world.daemon.run();
+    let left = positions(&world, "disowned", |positions| positions["fresh"] == false).await;
+    assert_eq!(held(&left), [("AAPL", "3")], "stale, not flat");
 }

@@ -77,6 +77,7 @@ const fn is_informational(condition: &Condition) -> bool {
         ConditionName::Reconciling
         | ConditionName::NatsDisconnected
         | ConditionName::AccountRefused
+        | ConditionName::Stuck
         | ConditionName::Stopping => false,
     }
 }

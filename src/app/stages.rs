@@ -114,6 +114,17 @@ fn tell(gateway: &Gateway, differences: &[Difference]) {
     }
 }
 
+/// As [`check`], but never makes a ledger where there was one.
+async fn check_running(watch: &DriftWatch) -> Result<Vec<Difference>, crate::bus::topology::TopologyError> {
+    if watch.mode != Provision::None {
+        let differences = watch.topology.compare(&watch.connection).await?;
+        if watch.topology.ledger_is_missing(&differences) {
+            return Ok(differences);
+        }
+    }
+    check(&watch.topology, &watch.connection, watch.mode).await
+}
+
 /// What watching for drift takes.
 pub(super) struct DriftWatch {
     pub(super) topology: Topology,
@@ -131,7 +142,7 @@ pub(super) async fn watch_drift(watch: DriftWatch) {
         if !watch.connection.link().borrow().connected {
             continue;
         }
-        match check(&watch.topology, &watch.connection, watch.mode).await {
+        match check_running(&watch).await {
             Ok(differences) => {
                 tell(&watch.gateway, &differences);
                 if differences != noticed {

@@ -14,8 +14,12 @@ use crate::domain::{CommandKind, ExecutionReport, Outcome};
 use crate::wire::subject::Subjects;
 use crate::wire::{self, Encoded};
 
+/// Bytes of a dead letter that are kept. Commands are cut off at a quarter of this by their stream, unless somebody
+/// changed it.
+const DEAD_MAX: usize = 256 * 1024;
+
 /// Messages looked through for one that may be there already. An order has a handful of outcomes.
-const SEARCH_MAX: usize = 64;
+const SEARCH_MAX: usize = 2048;
 /// Events read of one order. Most orders have fewer than ten.
 const UPDATES_MAX: usize = 10_000;
 
@@ -139,7 +143,13 @@ impl Journal {
         headers.insert("Nalpaca-Reason", one_line(letter.reason));
         headers.insert("Nalpaca-Subject", one_line(letter.subject));
         headers.insert("Nalpaca-Stream-Sequence", letter.id.sequence.to_string());
-        self.publish(&self.subjects.dead(letter.kind), headers, letter.payload)
+        let mut payload = letter.payload;
+        if payload.len() > DEAD_MAX {
+            // A whole one with its new headers may be more than the server takes, and would be tried for ever.
+            headers.insert("Nalpaca-Original-Size", payload.len().to_string());
+            payload.truncate(DEAD_MAX);
+        }
+        self.publish(&self.subjects.dead(letter.kind), headers, payload)
             .await
     }
 
@@ -176,6 +186,16 @@ impl Journal {
 
     /// Whether a message with this id is on the subject.
     async fn holds(&self, subject: &str, id: &str) -> Result<bool, PublishError> {
+        // What is looked for was mostly published a moment ago.
+        let last = self.last_on(subject).await?;
+        let Some(last) = last else { return Ok(false) };
+        if last
+            .headers
+            .get(async_nats::header::NATS_MESSAGE_ID)
+            .is_some_and(|found| found.as_str() == id)
+        {
+            return Ok(true);
+        }
         let mut from = 1;
         for _ in 0..SEARCH_MAX {
             let Some(message) = self.next_on(subject, from).await? else {
@@ -188,6 +208,21 @@ impl Journal {
             from = message.sequence + 1;
         }
         Ok(false)
+    }
+
+    /// The last message on a subject.
+    async fn last_on(&self, subject: &str) -> Result<Option<StreamMessage>, PublishError> {
+        let fail = |cause: String| PublishError {
+            subject: subject.to_owned(),
+            cause,
+        };
+        let stream = self.connection.jetstream().get_stream_no_info(&self.stream).await;
+        let stream = stream.map_err(|error| fail(error.to_string()))?;
+        match stream.raw_message_builder().last_by_subject(subject).send().await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+            Err(error) => Err(fail(error.to_string())),
+        }
     }
 
     /// The first message on a subject from a sequence on.

@@ -35,6 +35,8 @@ const ACK_PENDING_MAX: i64 = 1000;
 /// Everything this program lives on.
 #[derive(Clone, Debug)]
 pub struct Topology {
+    /// The name of the ledger's bucket, as differences spell it.
+    ledger: String,
     streams: Vec<stream::Config>,
     consumers: Vec<DeclaredConsumer>,
 }
@@ -192,7 +194,12 @@ impl Topology {
                 carries_commands: false,
             },
         ];
-        Self { streams, consumers }
+        let ledger = format!("bucket {}", names.orders_bucket);
+        Self {
+            ledger,
+            streams,
+            consumers,
+        }
     }
 
     /// Makes and mends what the mode allows. Says what was done to each object.
@@ -291,6 +298,14 @@ impl Topology {
         }
     }
 
+    /// Whether the ledger is among what is missing. Made anew it would be empty, and every order would pass for a first
+    /// one: that is for a person to decide, by starting the daemon again.
+    pub fn ledger_is_missing(&self, differences: &[Difference]) -> bool {
+        differences
+            .iter()
+            .any(|difference| difference.object == self.ledger && difference.field == "existence")
+    }
+
     /// Compares what is there with the declaration, field by field.
     pub async fn compare(&self, connection: &Connection) -> Result<Vec<Difference>, TopologyError> {
         let mut differences = Vec::new();
@@ -380,7 +395,13 @@ async fn live_consumer(
     let stream = stream.map_err(|error| fail(error.to_string()))?;
     let name = declared.config.durable_name.as_deref().unwrap_or_default();
     match stream.consumer_info(name).await {
-        Ok(info) => Ok(Some(info.config)),
+        Ok(info) => {
+            let mut config = info.config;
+            if !info.paused {
+                config.pause_until = None; // a pause that is over stays in the settings
+            }
+            Ok(Some(config))
+        }
         Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == ConsumerInfoErrorKind::StreamNotFound => Ok(None),
         Err(error) => Err(fail(error.to_string())),
@@ -455,7 +476,12 @@ fn compare_stream(declared: &stream::Config, live: &stream::Config) -> Vec<Diffe
         &positive(declared.max_messages_per_subject),
         &positive(live.max_messages_per_subject),
     );
-    comparison.field("max_age", grave, &declared.max_age, &live.max_age);
+    // What is kept longer than declared, or for ever, costs nobody an order.
+    let kept_longer =
+        !declared.max_age.is_zero() && (live.max_age.is_zero() || live.max_age > declared.max_age);
+    if !kept_longer {
+        comparison.field("max_age", grave, &declared.max_age, &live.max_age);
+    }
     comparison.field("sealed", grave, &declared.sealed, &live.sealed);
     comparison.field("no_ack", grave, &declared.no_ack, &live.no_ack);
     comparison.field("rollup", grave, &declared.allow_rollup, &live.allow_rollup);

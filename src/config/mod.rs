@@ -34,7 +34,7 @@ pub use source::{FILE_LEN_MAX, Origin, ProcessEnvironment, Source};
 pub struct Config {
     /// First tokens of every subject.
     pub prefix: String,
-    /// Name of this process, in the lease and in NATS' list of connections.
+    /// Name of this process, in the state it publishes and in NATS' list of connections.
     pub instance: String,
     /// How to reach NATS.
     pub nats: NatsConfig,

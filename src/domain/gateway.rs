@@ -51,6 +51,8 @@ pub enum ConditionName {
     AccountRefused,
     /// A stream, consumer or bucket is not as declared.
     Drift,
+    /// Commands cannot be taken from their stream, though NATS can be reached.
+    Stuck,
     /// The positions mirror could not be refreshed.
     PositionsStale,
     /// The daemon is stopping.
@@ -59,12 +61,13 @@ pub enum ConditionName {
 
 impl ConditionName {
     /// Every condition, for metrics that must exist before anything is wrong.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Reconciling,
         Self::NatsDisconnected,
         Self::Blind,
         Self::AccountRefused,
         Self::Drift,
+        Self::Stuck,
         Self::PositionsStale,
         Self::Stopping,
     ];
@@ -77,6 +80,7 @@ impl ConditionName {
             Self::Blind => "blind",
             Self::AccountRefused => "account_refused",
             Self::Drift => "drift",
+            Self::Stuck => "stuck",
             Self::PositionsStale => "positions_stale",
             Self::Stopping => "stopping",
         }

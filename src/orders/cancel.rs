@@ -28,6 +28,8 @@ use crate::wire::subject::CommandName;
 const WIDE_PATIENCE: Duration = Duration::from_secs(10);
 /// Pauses between two listings of a wide cancel: each one costs a request.
 const WIDE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Orders an outcome tells of, one by one.
+const RESULTS_MAX: usize = 1000;
 /// Cancels of a wide cancel that are on the wire at once.
 const WIDE_AT_ONCE: usize = 8;
 /// The venue's code for "no such order", used where we know it ourselves.
@@ -98,8 +100,14 @@ async fn by_client_id<V: Venue>(
                         None => by_look_up(&desk.dealer, id).await,
                     };
                 }
-                // It may be there and it may not; only the venue can tell.
-                Verdict::Unresolved { .. } | Verdict::Conflict { .. } => {
+                // Nobody knows whether it is there. If it turns up after this, the mark has it taken down.
+                Verdict::Unresolved { .. } => {
+                    if leave_mark(desk, command, id, page.record, page.revision).await {
+                        return by_look_up(&desk.dealer, id).await;
+                    }
+                }
+                // Under this id the venue has another order; only the venue can tell.
+                Verdict::Conflict { .. } => {
                     return by_look_up(&desk.dealer, id).await;
                 }
                 refused @ (Verdict::Rejected(_)
@@ -416,6 +424,9 @@ pub(super) async fn wide<V: Venue>(
         (count, 0) => format!("{count} orders canceled, none remains"),
         (count, remaining) => format!("{count} orders asked to cancel, {remaining} still open"),
     };
+    // An outcome must fit into one message. Those that were refused are told first.
+    results.sort_by_key(|result| result.accepted);
+    results.truncate(RESULTS_MAX);
     Some(if refused == 0 {
         Verdict::Accepted(Acceptance {
             http_status: 207,

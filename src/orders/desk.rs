@@ -674,7 +674,13 @@ async fn settle_late<V: Venue>(
     order: &mut OrderInHand,
     verdict: Verdict,
 ) -> Option<Outcome> {
-    if let (Verdict::LateAccepted(acceptance), true) = (&verdict, desk.policy.cancel_late)
+    let marked = read_until_there(desk, &order.id)
+        .await?
+        .record
+        .and_then(|record| record.cancel_mark);
+    let is_canceled =
+        marked.is_some_and(|mark| mark.cancels(order.command.delivery.id, order.command.delivery.stored_at));
+    if let (Verdict::LateAccepted(acceptance), true) = (&verdict, desk.policy.cancel_late || is_canceled)
         && let Some(order_id) = acceptance.order_id
     {
         warn!(%order_id, "the venue had taken the order after all, canceling it");

@@ -14,6 +14,9 @@ use crate::gateway::Gateway;
 /// Messages asked for at once. A burst of poison costs its neighbours no more than this.
 const BATCH_MAX: usize = 8;
 
+/// Failures in a row after which it is said that nothing is taken.
+const STUCK_AFTER: u32 = 4;
+
 /// A delivery in hand, with its place in our memory.
 pub struct Taken {
     pub(super) delivery: Delivery,
@@ -43,6 +46,7 @@ impl Intake {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Reason::Nats);
         let mut adopted = None;
+        let mut failures = 0u32;
         while !stop.is_cancelled() {
             let turn = async {
                 self.connection.connected().await;
@@ -61,10 +65,19 @@ impl Intake {
                 result = turn => result,         // a delivery dropped unhanded comes back after its ack wait
             };
             match result {
-                Ok(()) => backoff.reset(),
+                Ok(()) => {
+                    backoff.reset();
+                    if std::mem::take(&mut failures) >= STUCK_AFTER {
+                        self.gateway.clear(ConditionName::Stuck);
+                    }
+                }
                 Err(Stuck::Desk) => return,
                 Err(Stuck::Bus(error)) => {
                     warn!(%error, "nothing can be taken now");
+                    failures = failures.saturating_add(1);
+                    if failures >= STUCK_AFTER && self.connection.link().borrow().connected {
+                        self.gateway.raise(ConditionName::Stuck, error.to_string(), true);
+                    }
                     // Whatever is wrong, the next turn binds again and looks at what was left.
                     adopted = None;
                     tokio::select! {

@@ -51,7 +51,7 @@ pub const SECTIONS: &[Section] = &[
                 "INSTANCE",
                 Kind::Text,
                 "",
-                "Name of this process, in the lease and in NATS' list of connections. Default: the host's name.",
+                "Name of this process, in the state it publishes and in NATS' list of connections. Default: the host's name.",
             ),
             Setting::new(
                 "ACTION_STREAM",

@@ -14,3 +14,4 @@ mod template;
 mod topology;
 mod trade_updates;
 mod unknown;
+mod waiting;

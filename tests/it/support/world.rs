@@ -234,6 +234,14 @@ impl World {
         bucket.get(key).await.expect("the bucket can be read")
     }
 
+    /// Waits until the ledger has a record of the order.
+    pub(crate) async fn in_the_ledger(&self, id: &str) {
+        until(&format!("the ledger to know {id}"), async || {
+            self.value("nalpaca-orders", id).await
+        })
+        .await;
+    }
+
     /// Waits until the venue has filled an order.
     pub(crate) async fn filled(&self, id: &str) {
         self.status(id, "filled").await;

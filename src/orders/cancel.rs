@@ -362,8 +362,14 @@ pub(super) async fn wide<V: Venue>(
     let give_up = Instant::now() + WIDE_PATIENCE;
     let mut pauses = Backoff::between(WIDE_PAUSES.0, WIDE_PAUSES.1);
     let mut results: Vec<OrderResult> = Vec::new();
-    let remaining = loop {
-        let open: Vec<Order> = open_orders(dealer).await?.into_iter().filter(is_meant).collect();
+    let (remaining, venue_named) = loop {
+        let all = open_orders(dealer).await?;
+        // The venue names the exits of a bracket itself, so no strategy can be told from their ids.
+        let venue_named = all
+            .iter()
+            .filter(|order| OrderId::parse(&order.client_order_id).is_some())
+            .count();
+        let open: Vec<Order> = all.into_iter().filter(is_meant).collect();
         if dealer.stop.is_cancelled() {
             return None;
         }
@@ -414,16 +420,21 @@ pub(super) async fn wide<V: Venue>(
         }
         // Patience is for orders that the venue will not cancel, not for a venue that does not answer.
         if open.is_empty() || (unanswered == 0 && Instant::now() >= give_up) {
-            break open.len();
+            break (open.len(), venue_named);
         }
         pause(dealer, pauses.next_delay()).await?;
     };
     let refused = results.iter().filter(|result| !result.accepted).count();
-    let message = match (results.len(), remaining) {
+    let mut message = match (results.len(), remaining) {
         (0, _) => "there was no open order to cancel".to_owned(),
         (count, 0) => format!("{count} orders canceled, none remains"),
         (count, remaining) => format!("{count} orders asked to cancel, {remaining} still open"),
     };
+    if strategy.is_some() && venue_named > 0 {
+        message += &format!(
+            "; {venue_named} open orders bear the venue's own ids, such as exits of brackets, and are not touched"
+        );
+    }
     // An outcome must fit into one message. Those that were refused are told first.
     results.sort_by_key(|result| result.accepted);
     results.truncate(RESULTS_MAX);

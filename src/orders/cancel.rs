@@ -32,8 +32,6 @@ const WIDE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::
 const RESULTS_MAX: usize = 1000;
 /// Cancels of a wide cancel that are on the wire at once.
 const WIDE_AT_ONCE: usize = 8;
-/// The venue's code for "no such order", used where we know it ourselves.
-const NOT_FOUND: i64 = 40_410_000;
 
 /// One cancel command, to its ack.
 ///
@@ -198,7 +196,7 @@ async fn by_uuid<V: Venue>(
         return by_client_id(desk, command, id, room).await;
     }
     match one(&desk.dealer, order_id).await? {
-        Err(refusal) if refusal.http_status == 404 => by_client_id(desk, command, id, room).await,
+        Err(NotCanceled::NotFound(_)) => by_client_id(desk, command, id, room).await,
         judged => Some(verdict(judged)),
     }
 }
@@ -218,16 +216,30 @@ async fn cancel_found<V: Venue>(dealer: &Dealer<V>, order: &Order) -> Option<Ver
 }
 
 /// The venue's judgement of one cancel.
-type Judged = Result<Acceptance, Refusal>;
+type Judged = Result<Acceptance, NotCanceled>;
+
+/// Why the venue did not take a cancel.
+enum NotCanceled {
+    /// It has no such order.
+    NotFound(Refusal),
+    /// It has the order, and says why not.
+    Refused(Refusal),
+}
+
+impl NotCanceled {
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::NotFound(refusal) | Self::Refused(refusal) => refusal,
+        }
+    }
+}
 
 fn verdict(judged: Judged) -> Verdict {
-    judged.map_or_else(Verdict::Rejected, Verdict::Accepted)
+    judged.map_or_else(|error| Verdict::Rejected(error.refusal()), Verdict::Accepted)
 }
 
 fn not_found(message: String) -> Verdict {
     Verdict::Rejected(Refusal {
-        http_status: 404,
-        code: NOT_FOUND,
         message,
         ..Refusal::default()
     })
@@ -260,7 +272,7 @@ async fn one<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Option<Judged> 
     let mut backoff = Backoff::new(Reason::NotSent);
     loop {
         match attempt(dealer, order_id).await {
-            Attempt::Judged(Err(refusal)) if refusal.http_status != 404 => {
+            Attempt::Judged(Err(NotCanceled::Refused(refusal))) => {
                 return Some(second_look(dealer, order_id, refusal).await);
             }
             Attempt::Judged(judged) => return Some(judged),
@@ -289,7 +301,7 @@ async fn second_look<V: Venue>(dealer: &Dealer<V>, order_id: OrderId, refusal: R
         LookUpAnswer::Found(_)
         | LookUpAnswer::Absent
         | LookUpAnswer::AccountRefused(_)
-        | LookUpAnswer::Failed { .. } => Err(refusal),
+        | LookUpAnswer::Failed { .. } => Err(NotCanceled::Refused(refusal)),
     }
 }
 
@@ -313,7 +325,8 @@ async fn attempt<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Attempt {
             request_id,
             ..Acceptance::default()
         })),
-        CancelAnswer::Refused(refusal) => Attempt::Judged(Err(refusal)),
+        CancelAnswer::NotFound(refusal) => Attempt::Judged(Err(NotCanceled::NotFound(refusal))),
+        CancelAnswer::Refused(refusal) => Attempt::Judged(Err(NotCanceled::Refused(refusal))),
         CancelAnswer::AccountRefused(refusal) => {
             dealer
                 .gateway
@@ -331,7 +344,9 @@ async fn attempt<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Attempt {
 pub(super) async fn take_down<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Option<()> {
     match one(dealer, order_id).await? {
         Ok(_) => info!(%order_id, "late order asked to cancel"),
-        Err(refusal) => warn!(%order_id, refusal.message, "late order could not be canceled"),
+        Err(error) => {
+            warn!(%order_id, message = error.refusal().message, "late order could not be canceled");
+        }
     }
     Some(())
 }
@@ -398,10 +413,10 @@ pub(super) async fn wide<V: Venue>(
                     let message = "the venue did not answer".to_owned();
                     result_of(
                         order,
-                        Err(Refusal {
+                        Err(NotCanceled::Refused(Refusal {
                             message,
                             ..Refusal::default()
-                        }),
+                        })),
                     )
                 }
             };
@@ -440,14 +455,12 @@ pub(super) async fn wide<V: Venue>(
     results.truncate(RESULTS_MAX);
     Some(if refused == 0 {
         Verdict::Accepted(Acceptance {
-            http_status: 207,
             results,
             message,
             ..Acceptance::default()
         })
     } else {
         Verdict::Rejected(Refusal {
-            http_status: 207,
             message,
             results,
             ..Refusal::default()
@@ -458,7 +471,10 @@ pub(super) async fn wide<V: Venue>(
 fn result_of(order: &Order, judged: Judged) -> OrderResult {
     let (accepted, code, message) = match judged {
         Ok(_) => (true, 0, String::new()),
-        Err(refusal) => (false, refusal.code, refusal.message),
+        Err(error) => {
+            let refusal = error.refusal();
+            (false, refusal.code, refusal.message)
+        }
     };
     OrderResult {
         order_id: order.id,

@@ -29,6 +29,7 @@ mod gate;
 mod intake;
 mod lanes;
 mod ledger;
+mod place;
 mod resolve;
 mod settle;
 mod submit;

@@ -76,7 +76,9 @@ pub enum CancelAnswer {
         /// The venue's request id.
         request_id: Option<String>,
     },
-    /// The venue refused: the order is unknown, or over.
+    /// The venue has no such order.
+    NotFound(Refusal),
+    /// The venue has the order and refused: it is over, or cannot be canceled now.
     Refused(Refusal),
     /// The venue refuses us.
     AccountRefused(Refusal),
@@ -206,6 +208,7 @@ pub(super) fn cancel(exchange: Exchange) -> CancelAnswer {
     }
     match refused(&answer) {
         Refused::Account(refusal) => CancelAnswer::AccountRefused(refusal),
+        Refused::ByVenue(refusal) if refusal.http_status == 404 => CancelAnswer::NotFound(refusal),
         Refused::ByVenue(refusal) => CancelAnswer::Refused(refusal),
         Refused::Paced { cause, pause } => CancelAnswer::Failed {
             cause,
@@ -588,7 +591,7 @@ mod tests {
         for (status, body, expected) in [
             (204, "", "accepted"),
             (200, HTML, "accepted"),
-            (404, NOT_FOUND, "refused"),
+            (404, NOT_FOUND, "not found"),
             (422, filled, "refused"),
             (403, BUYING_POWER, "refused"),
             (403, FORBIDDEN, "account refused"),
@@ -599,6 +602,7 @@ mod tests {
         ] {
             let heard = match cancel(answer(status, body)) {
                 CancelAnswer::Accepted { .. } => "accepted",
+                CancelAnswer::NotFound(_) => "not found",
                 CancelAnswer::Refused(_) => "refused",
                 CancelAnswer::AccountRefused(_) => "account refused",
                 CancelAnswer::Failed { .. } => "failed",

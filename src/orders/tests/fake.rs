@@ -242,7 +242,7 @@ impl Venue for std::sync::Arc<FakeVenue> {
         let mut state = self.lock();
         state.cancels.push((id, self.began.elapsed()));
         let Some(at) = state.open.iter().position(|(order, _)| order.id == Some(id)) else {
-            return CancelAnswer::Refused(refusal(404, "order not found"));
+            return CancelAnswer::NotFound(refusal(404, "order not found"));
         };
         if state.open[at].1 > 0 {
             state.open[at].1 -= 1;

@@ -105,14 +105,17 @@ async fn an_event_told_twice_is_published_once() {
 
 #[tokio::test]
 async fn what_happens_while_the_line_is_down_is_told_when_it_is_back() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     rest(&world, "gap.1", "3").await;
     fill(&world, "gap.1", 1);
     until_event(&world, "gap.1", "partial_fill").await;
-    // A lost line is found lost when it is used, so what is told now is told to nobody.
+    world.sim.refuse_streams_for(Duration::from_secs(600));
     world.sim.drop_streams();
+    // The daemon hears nothing now, so what is told is told to nobody.
+    world.daemon.not_ready("blind").await;
     fill(&world, "gap.1", 1);
     fill(&world, "gap.1", 1);
+    world.sim.refuse_streams_for(Duration::ZERO);
     let updates = until_event(&world, "gap.1", "fill").await;
     let fills: Vec<_> = updates
         .iter()

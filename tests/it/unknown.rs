@@ -34,7 +34,7 @@ async fn an_order_taken_before_the_answer_was_lost_is_found_and_not_sent_again()
         content_type: "text/html",
     };
     let cases = [
-        ("cut", Reply::CutAfterCommit),
+        ("cut-off", Reply::CutAfterCommit),
         ("cut-mid-body", Reply::CutMidBody),
         ("hang", Reply::HangAfterCommit),
         ("gateway-timeout", Reply::gateway_timeout_after_commit()),

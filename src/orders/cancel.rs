@@ -124,7 +124,7 @@ async fn by_client_id<V: Venue>(
                     Some(order) => return cancel_found(&desk.dealer, &order).await,
                     None => {
                         drop(room.take());
-                        pause(&desk.dealer, backoff.next_delay()).await?;
+                        desk.dealer.pause(backoff.next_delay()).await?;
                     }
                 }
             }
@@ -263,7 +263,9 @@ async fn find<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<Option
                 retry_after
             }
         };
-        pause(dealer, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+        dealer
+            .pause(retry_after.unwrap_or_default().max(backoff.next_delay()))
+            .await?;
     }
 }
 
@@ -277,7 +279,9 @@ async fn one<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Option<Judged> 
             }
             Attempt::Judged(judged) => return Some(judged),
             Attempt::Unanswered { retry_after } => {
-                pause(dealer, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+                dealer
+                    .pause(retry_after.unwrap_or_default().max(backoff.next_delay()))
+                    .await?;
             }
         }
     }
@@ -349,14 +353,6 @@ pub(super) async fn take_down<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -
         }
     }
     Some(())
-}
-
-/// `None`: the daemon is stopping.
-async fn pause<V: Venue>(dealer: &Dealer<V>, pause: Duration) -> Option<()> {
-    tokio::select! {
-        () = dealer.stop.cancelled() => None,    // cancel-safe: level-triggered
-        () = tokio::time::sleep(pause) => Some(()),   // cancel-safe: nothing is lost but time
-    }
 }
 
 /// Cancels every open order (of a strategy) that the venue had taken when the command was stored, lists again until
@@ -437,7 +433,7 @@ pub(super) async fn wide<V: Venue>(
         if open.is_empty() || (unanswered == 0 && Instant::now() >= give_up) {
             break (open.len(), venue_named);
         }
-        pause(dealer, pauses.next_delay()).await?;
+        dealer.pause(pauses.next_delay()).await?;
     };
     let refused = results.iter().filter(|result| !result.accepted).count();
     let mut message = match (results.len(), remaining) {
@@ -503,6 +499,8 @@ async fn open_orders<V: Venue>(dealer: &Dealer<V>) -> Option<Vec<Order>> {
                 retry_after
             }
         };
-        pause(dealer, retry_after.unwrap_or_default().max(backoff.next_delay())).await?;
+        dealer
+            .pause(retry_after.unwrap_or_default().max(backoff.next_delay()))
+            .await?;
     }
 }

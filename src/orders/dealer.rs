@@ -31,6 +31,15 @@ pub(super) struct Dealer<V> {
 }
 
 impl<V> Dealer<V> {
+    /// Waits a while. `None`: the daemon is stopping.
+    pub(super) async fn pause(&self, pause: Duration) -> Option<()> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,             // cancel-safe: level-triggered
+            () = tokio::time::sleep(pause) => Some(()),     // cancel-safe: nothing is lost but time
+        }
+    }
+
     /// Waits for an instant of wall-clock time; for ever when there is none. Looks at the clock again at least
     /// once a second, so that a clock that is set does not move a deadline.
     pub(super) async fn until(&self, instant: Option<Timestamp>) {

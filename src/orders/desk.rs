@@ -74,10 +74,7 @@ impl<V: Venue> Inner<V> {
                     warn!(client_order_id = %id, error = %Chain(&error), "waiting for the ledger");
                 }
             }
-            tokio::select! {
-                () = self.dealer.stop.cancelled() => return None,           // cancel-safe: level-triggered
-                () = tokio::time::sleep(backoff.next_delay()) => {}  // cancel-safe: nothing is lost but time
-            }
+            self.dealer.pause(backoff.next_delay()).await?;
         }
     }
 }

@@ -66,10 +66,8 @@ pub(super) async fn ask<V: Venue>(
         if !grace_left.is_zero() {
             pause = pause.min(grace_left);
         }
-        tokio::select! {
-            biased;
-            () = dealer.stop.cancelled() => return Asked::Stopping, // cancel-safe: level-triggered
-            () = tokio::time::sleep(pause) => {}                    // cancel-safe: nothing is lost but time
+        if dealer.pause(pause).await.is_none() {
+            return Asked::Stopping;
         }
     }
 }
@@ -91,10 +89,8 @@ pub(super) async fn look_before<V: Venue>(
         if deadline.is_some_and(|deadline| dealer.clock.now() >= deadline) {
             return Asked::TimeUp;
         }
-        tokio::select! {
-            biased;
-            () = dealer.stop.cancelled() => return Asked::Stopping, // cancel-safe: level-triggered
-            () = tokio::time::sleep(backoff.next_delay()) => {}   // cancel-safe: nothing is lost but time
+        if dealer.pause(backoff.next_delay()).await.is_none() {
+            return Asked::Stopping;
         }
     }
 }
@@ -124,11 +120,7 @@ pub(super) async fn watch<V: Venue>(
         if watched >= WATCH && absences >= ABSENCES_NEEDED {
             return Some(Verdict::ConfirmedAbsent);
         }
-        tokio::select! {
-            biased;
-            () = dealer.stop.cancelled() => return None,          // cancel-safe: level-triggered
-            () = tokio::time::sleep(pause.next_delay()) => {}   // cancel-safe: nothing is lost but time
-        }
+        dealer.pause(pause.next_delay()).await?;
     }
 }
 
@@ -189,11 +181,7 @@ async fn look_up<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<Loo
         }
     };
     if let Some(pause) = pause {
-        tokio::select! {
-            biased;
-            () = dealer.stop.cancelled() => return None, // cancel-safe: level-triggered
-            () = tokio::time::sleep(pause) => {}       // cancel-safe: nothing is lost but time
-        }
+        dealer.pause(pause).await?;
     }
     Some(LookUp::Nothing)
 }

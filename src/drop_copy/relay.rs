@@ -3,18 +3,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::backfill::{self, Memory};
 use super::ear::Said;
 use super::sequence::{Sequence, Verdict};
 use super::sight::Sight;
 use super::venue::{Store, Trouble, Venue};
-use super::watermark::Watermark;
+use super::watermark::{KEY, Watermark};
 use crate::alpaca::stream::Heard;
 use crate::backoff::{Backoff, Reason};
 use crate::bus::journal::until_stored;
@@ -26,8 +26,12 @@ use crate::telemetry::metrics;
 /// The watermark is written at most so often. What it trails behind is read again after a crash, and collapses.
 const WATERMARK_EVERY: Duration = Duration::from_secs(1);
 
-/// Shortest time from a back-fill to the next for the sake of something unreadable, so that a venue that talks gibberish costs no more than this.
+/// Shortest time from a back-fill to the next for the sake of something unreadable, so that a venue that talks
+/// gibberish costs no more than this.
 const CATCH_UP_EVERY: Duration = Duration::from_secs(5);
+
+/// How far the venue's clock may be ahead of ours and be believed.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(1);
 
 /// How often, and how far apart, fills are asked for again when the orders say that there must be more of them.
 const LAGGING_FILLS_TRIES: usize = 3;
@@ -174,6 +178,14 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     }
 
     fn advance(&mut self, to: Timestamp) {
+        // A date from the future would carry the watermark past gaps that are yet to come. Where it is our clock that is
+        // slow, the watermark only trails behind, and more is read again.
+        let to = to.min(
+            self.clock
+                .now()
+                .saturating_add(AHEAD_MAX)
+                .unwrap_or(Timestamp::MAX),
+        );
         self.watermark = self.watermark.max(Some(to));
         if self.watermark_is_written {
             self.watermark_is_written = false;
@@ -256,8 +268,10 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             return Ok(false);
         };
         let Some(watermark) = Watermark::read(&value) else {
-            error!("the watermark cannot be read; what happened before this start may be missing");
-            return Ok(false);
+            // Not a first start: something was missed since, and how much is not known. A person must decide.
+            return Err(Trouble::new(format!(
+                "the watermark cannot be read; delete the key {KEY:?} to begin now and give up what was missed"
+            )));
         };
         for (id, filled) in watermark.live {
             self.sequence.remember(id, filled);

@@ -352,3 +352,39 @@ fn the_task_can_be_spawned() {
     fn spawnable<F: Future + Send + 'static>(_: fn(DropCopy, CancellationToken) -> F) {}
     spawnable(DropCopy::run);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watermark_that_cannot_be_read_is_no_first_start() {
+    let world = World::default();
+    world.set(|script| {
+        script.watermark = Some("not a watermark".into());
+        script.streams = [Ok(vec![heard(report(1, "new", "new", 0, None))])].into();
+    });
+    beside(&world, async |gateway| {
+        a_while().await;
+        assert!(gateway.holds_orders(), "how much was missed is not known");
+        assert_eq!(world.published(), [""; 0]);
+        // A person looked at it, and let the drop copy begin now.
+        world.set(|script| script.watermark = None);
+        a_while().await;
+        assert!(!gateway.has(ConditionName::Blind));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_from_the_future_does_not_carry_the_watermark_there() {
+    let world = World::default();
+    let future = ExecutionReport {
+        timestamp: Timestamp::MAX,
+        ..report(1, "new", "new", 0, None)
+    };
+    world.set(|script| {
+        script.watermark = mark();
+        script.streams = [Ok(vec![heard(future)])].into();
+    });
+    beside(&world, async |_| a_while().await).await;
+    assert_eq!(world.published(), ["1:new:0"]);
+    let in_a_year = Clock::system().now() + jiff::SignedDuration::from_hours(24 * 365);
+    assert!(world.watermark().unwrap().at < in_a_year);
+}

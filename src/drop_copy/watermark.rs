@@ -1,9 +1,10 @@
 //! How far the drop copy has come, as the bucket keeps it.
 //!
 //! The value of the key `watermark` is text: an RFC 3339 instant of the venue's clock on the first line, and on each
-//! further line an order that lived then: its id, a space, and how much of it was filled. Everything that happened up to the instant is published, except
-//! what may have come out of order within [`OVERLAP`]. The orders are there because the venue lists orders by when
-//! they were submitted: an old one that ends while nobody listens is found by its id only.
+//! further line an order that lived then: its id, a space, and how much of it was filled. Everything that happened up
+//! to the instant is published, except what may have come out of order within [`OVERLAP`]. The orders are there
+//! because the venue lists orders by when they were submitted: an old one that ends while nobody listens is found by
+//! its id only.
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 
+use super::clock::Pace;
 use super::core::Market;
 
 /// Settings of one simulator.
@@ -21,6 +22,8 @@ pub struct SimConfig {
     pub seed: u64,
     /// Trading hours.
     pub market: Market,
+    /// How the venue's time passes.
+    pub pace: Pace,
     /// Requests per minute; the next one is answered 429.
     pub rate_limit_per_minute: u32,
     /// Dollars at the start.
@@ -45,6 +48,7 @@ impl Default for SimConfig {
             secret: "sim-secret".to_owned(),
             seed: 1,
             market: Market::Open,
+            pace: Pace::Wall,
             rate_limit_per_minute: 200,
             cash: Decimal::from(100_000),
             tick: Duration::from_millis(100),
@@ -62,6 +66,7 @@ impl fmt::Debug for SimConfig {
             .field("listen", &self.listen)
             .field("seed", &self.seed)
             .field("market", &self.market)
+            .field("pace", &self.pace)
             .field("rate_limit_per_minute", &self.rate_limit_per_minute)
             .field("cash", &self.cash)
             .field("tick", &self.tick)

@@ -13,6 +13,7 @@
 
 mod api;
 mod body;
+mod clock;
 mod config;
 pub mod core;
 mod fault;
@@ -24,6 +25,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use self::clock::Pace;
 pub use self::config::{SimConfig, SimError};
 pub use self::core::Market;
 pub use self::fault::{Matcher, Reply, Script};

@@ -2,50 +2,64 @@
 
 use super::core::Refusal;
 
-/// One operation of the venue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// `POST /v2/orders`
-    SubmitOrder,
-    /// `GET /v2/orders`
-    ListOrders,
-    /// `DELETE /v2/orders`
-    CancelAllOrders,
-    /// `GET /v2/orders/{id}`
-    GetOrder,
-    /// `GET /v2/orders:by_client_order_id`
-    GetOrderByClientOrderId,
-    /// `PATCH /v2/orders/{id}`
-    ReplaceOrder,
-    /// `DELETE /v2/orders/{id}`
-    CancelOrder,
-    /// `GET /v2/positions`
-    ListPositions,
-    /// `DELETE /v2/positions`
-    CloseAllPositions,
-    /// `GET /v2/positions/{symbol or asset id}`
-    GetPosition,
-    /// `DELETE /v2/positions/{symbol or asset id}`
-    ClosePosition,
-    /// `GET /v2/account`
-    GetAccount,
-    /// `GET /v2/account/activities`
-    ListActivities,
-    /// `GET /v2/account/activities/{type}`
-    ListActivitiesOfType,
-    /// `GET /v2/clock`
-    GetClock,
-    /// `GET /v2/calendar`
-    GetCalendar,
-    /// `GET /v2/assets`
-    ListAssets,
-    /// `GET /v2/assets/{symbol or id}`
-    GetAsset,
-    /// `GET /stream`, the websocket upgrade.
-    Stream,
+/// Declares the venue's operations: each variant with its method, its path and its documentation; the name that faults and
+/// logs call it by is the variant's in snake case. `{}` in a path stands for one segment, the endpoint's argument.
+macro_rules! endpoints {
+    ($($variant:ident = $name:literal: $method:literal $path:literal,)+) => {
+        /// One operation of the venue.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Endpoint {
+            $(#[doc = concat!("`", $method, " ", $path, "`")] $variant,)+
+        }
+
+        impl Endpoint {
+            /// Every endpoint.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// What faults and logs call it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            const fn method(self) -> &'static str {
+                match self { $(Self::$variant => $method,)+ }
+            }
+
+            const fn path(self) -> &'static str {
+                match self { $(Self::$variant => $path,)+ }
+            }
+
+            /// The endpoint called so.
+            pub fn named(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
 }
 
-/// An endpoint with the last segment of its path, percent-decoded, where it has one.
+endpoints! {
+    SubmitOrder = "submit_order": "POST" "/v2/orders",
+    ListOrders = "list_orders": "GET" "/v2/orders",
+    CancelAllOrders = "cancel_all_orders": "DELETE" "/v2/orders",
+    GetOrder = "get_order": "GET" "/v2/orders/{}",
+    GetOrderByClientOrderId = "get_order_by_client_order_id": "GET" "/v2/orders:by_client_order_id",
+    ReplaceOrder = "replace_order": "PATCH" "/v2/orders/{}",
+    CancelOrder = "cancel_order": "DELETE" "/v2/orders/{}",
+    ListPositions = "list_positions": "GET" "/v2/positions",
+    CloseAllPositions = "close_all_positions": "DELETE" "/v2/positions",
+    GetPosition = "get_position": "GET" "/v2/positions/{}",
+    ClosePosition = "close_position": "DELETE" "/v2/positions/{}",
+    GetAccount = "get_account": "GET" "/v2/account",
+    ListActivities = "list_activities": "GET" "/v2/account/activities",
+    ListActivitiesOfType = "list_activities_of_type": "GET" "/v2/account/activities/{}",
+    GetClock = "get_clock": "GET" "/v2/clock",
+    GetCalendar = "get_calendar": "GET" "/v2/calendar",
+    ListAssets = "list_assets": "GET" "/v2/assets",
+    GetAsset = "get_asset": "GET" "/v2/assets/{}",
+    Stream = "stream": "GET" "/stream",
+}
+
+/// An endpoint with the variable segment of its path, percent-decoded, where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
@@ -55,64 +69,36 @@ pub(crate) struct Route {
 impl Route {
     /// Finds the endpoint: 404 for a path nobody serves, 405 for a method the path does not know.
     pub(crate) fn find(method: &str, path: &str) -> Result<Self, Refusal> {
-        let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-        let (get, post, patch, delete, argument) = match segments.as_slice() {
-            ["stream"] | ["stream", ""] => (Some(Endpoint::Stream), None, None, None, ""),
-            ["v2", "orders"] => (
-                Some(Endpoint::ListOrders),
-                Some(Endpoint::SubmitOrder),
-                None,
-                Some(Endpoint::CancelAllOrders),
-                "",
-            ),
-            ["v2", "orders", id] => (
-                Some(Endpoint::GetOrder),
-                None,
-                Some(Endpoint::ReplaceOrder),
-                Some(Endpoint::CancelOrder),
-                *id,
-            ),
-            ["v2", "orders:by_client_order_id"] => {
-                (Some(Endpoint::GetOrderByClientOrderId), None, None, None, "")
+        // An old client asks for `/stream/`.
+        let path = if path == "/stream/" { "/stream" } else { path };
+        let mut known = false;
+        for endpoint in Endpoint::ALL {
+            let Some(argument) = argument(endpoint.path(), path) else {
+                continue;
+            };
+            if endpoint.method() == method {
+                return Ok(Self {
+                    endpoint: *endpoint,
+                    argument: percent_decoded(argument),
+                });
             }
-            ["v2", "positions"] => (
-                Some(Endpoint::ListPositions),
-                None,
-                None,
-                Some(Endpoint::CloseAllPositions),
-                "",
-            ),
-            ["v2", "positions", name] => (
-                Some(Endpoint::GetPosition),
-                None,
-                None,
-                Some(Endpoint::ClosePosition),
-                *name,
-            ),
-            ["v2", "account"] => (Some(Endpoint::GetAccount), None, None, None, ""),
-            ["v2", "account", "activities"] => (Some(Endpoint::ListActivities), None, None, None, ""),
-            ["v2", "account", "activities", kind] => {
-                (Some(Endpoint::ListActivitiesOfType), None, None, None, *kind)
-            }
-            ["v2", "clock"] => (Some(Endpoint::GetClock), None, None, None, ""),
-            ["v2", "calendar"] => (Some(Endpoint::GetCalendar), None, None, None, ""),
-            ["v2", "assets"] => (Some(Endpoint::ListAssets), None, None, None, ""),
-            ["v2", "assets", name] => (Some(Endpoint::GetAsset), None, None, None, *name),
-            _ => return Err(Refusal::endpoint_not_found()),
-        };
-        let endpoint = match method {
-            "GET" => get,
-            "POST" => post,
-            "PATCH" => patch,
-            "DELETE" => delete,
-            _ => None,
-        };
-        let endpoint = endpoint.ok_or_else(Refusal::method_not_allowed)?;
-        Ok(Self {
-            endpoint,
-            argument: percent_decoded(argument),
+            known = true;
+        }
+        Err(if known {
+            Refusal::method_not_allowed()
+        } else {
+            Refusal::endpoint_not_found()
         })
     }
+}
+
+/// What stands for `{}` when the path has the pattern's shape; empty for a pattern without it.
+fn argument<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let Some((before, after)) = pattern.split_once("{}") else {
+        return (pattern == path).then_some("");
+    };
+    let found = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!found.contains('/')).then_some(found)
 }
 
 /// Undoes `%2F` and its like; what is not a valid escape stays as it is.
@@ -166,8 +152,18 @@ mod tests {
         );
         check("GET", "/v2/assets/BTC%2FUSD", Ok((Endpoint::GetAsset, "BTC/USD")));
         check("GET", "/v2/assets/50%", Ok((Endpoint::GetAsset, "50%")));
+        check("GET", "/stream/", Ok((Endpoint::Stream, "")));
         check("GET", "/v2/positions/BTC/USD", Err(404));
         check("PUT", "/v2/orders", Err(405));
         check("GET", "/", Err(404));
+    }
+    #[test]
+    fn every_endpoint_is_found_by_its_path_and_by_its_name() {
+        for endpoint in Endpoint::ALL {
+            let path = endpoint.path().replace("{}", "x");
+            let found = Route::find(endpoint.method(), &path).unwrap();
+            assert_eq!(found.endpoint, *endpoint, "{path}");
+            assert_eq!(Endpoint::named(endpoint.name()), Some(*endpoint));
+        }
     }
 }

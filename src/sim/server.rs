@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::api::{self, Answer, Call, Query};
+use super::clock::{VenueClock, wall};
 use super::config::SimConfig;
 use super::core::{Exchange, Refusal};
 use super::fault::{Reply, Script};
@@ -44,6 +45,7 @@ const HUGE_CHUNK: usize = 64 * 1024;
 /// What all tasks of one simulator share. The lock is never held across an await.
 pub(crate) struct Shared {
     pub(crate) config: SimConfig,
+    pub(crate) clock: VenueClock,
     pub(crate) script: Script,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -124,6 +126,7 @@ impl Quota {
 
 impl Shared {
     pub(crate) fn new(config: SimConfig) -> Self {
+        let clock = VenueClock::new(config.pace);
         let exchange = Exchange::new(
             super::core::ExchangeConfig {
                 seed: config.seed,
@@ -132,7 +135,7 @@ impl Shared {
                 event_delay: config.event_delay,
                 partial_fill_percent: config.partial_fill_percent,
             },
-            now(),
+            clock.now(),
         );
         let quota = Quota {
             limit: config.rate_limit_per_minute,
@@ -147,6 +150,7 @@ impl Shared {
         };
         Self {
             config,
+            clock,
             script: Script::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -162,7 +166,7 @@ impl Shared {
     /// Lets `act` do something to the exchange now, then reports what came of it.
     pub(crate) fn act<T>(&self, act: impl FnOnce(&mut Exchange, Timestamp) -> T) -> T {
         let mut world = self.world();
-        let now = now();
+        let now = self.clock.now();
         world.exchange.advance(now);
         let outcome = act(&mut world.exchange, now);
         for event in world.exchange.take_events() {
@@ -176,15 +180,6 @@ impl Shared {
     fn commit(&self, call: &Call<'_>) -> Answer {
         self.act(|exchange, now| api::answer(exchange, now, call))
     }
-}
-
-/// The wall clock: the one place where the simulator asks what time it is.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the venue's clock must not be the clock of the daemon under test"
-)]
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 /// Accepts connections until told to stop.
@@ -212,7 +207,7 @@ pub(crate) async fn drive(shared: Arc<Shared>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let due = shared.world().exchange.next_due();
-        let pause = due.map(|due| Duration::try_from(due.duration_since(now())).unwrap_or_default());
+        let pause = due.and_then(|due| shared.clock.wait_until(due));
         tokio::select! {
             () = shared.stop.cancelled() => return,
             _ = ticks.tick() => shared.act(Exchange::tick), // cancel-safe: docs
@@ -259,7 +254,7 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>, cut: Cancellat
     let body = axum::body::to_bytes(Body::new(body), BODY_MAX).await;
     let (within_quota, quota, serial) = {
         let mut world = shared.world();
-        let (within, quota) = world.quota.spend(now());
+        let (within, quota) = world.quota.spend(wall());
         let serial = world.log.receive(RequestRecord {
             method: parts.method.to_string(),
             path: target.clone(),

@@ -67,18 +67,18 @@ impl Session {
     }
 
     pub(crate) fn opens_at(&self) -> Timestamp {
-        instant(self.day, self.open)
+        at_new_york(self.day, self.open)
     }
 
     pub(crate) fn closes_at(&self) -> Timestamp {
-        instant(self.day, self.close)
+        at_new_york(self.day, self.close)
     }
 
     fn contains(&self, now: Timestamp, extended: bool) -> bool {
         let (from, until) = if extended {
             (
-                instant(self.day, EXTENDED_OPEN),
-                instant(self.day, EXTENDED_CLOSE),
+                at_new_york(self.day, EXTENDED_OPEN),
+                at_new_york(self.day, EXTENDED_CLOSE),
             )
         } else {
             (self.opens_at(), self.closes_at())
@@ -106,7 +106,7 @@ impl Market {
             Self::Calendar => Some(sessions(now).map_or(now, |mut days| {
                 let begin = |day: &Session| {
                     if extended {
-                        instant(day.day, EXTENDED_OPEN)
+                        at_new_york(day.day, EXTENDED_OPEN)
                     } else {
                         day.opens_at()
                     }
@@ -123,7 +123,7 @@ impl Market {
             Self::Open | Self::Closed => None,
             Self::Calendar => sessions(now)?.find_map(|day| {
                 let end = if extended {
-                    instant(day.day, EXTENDED_CLOSE)
+                    at_new_york(day.day, EXTENDED_CLOSE)
                 } else {
                     day.closes_at()
                 };
@@ -150,7 +150,7 @@ pub(crate) fn new_york_day(now: Timestamp) -> Date {
 
 /// New York's midnight that begins `day`.
 pub(crate) fn day_begins_at(day: Date) -> Timestamp {
-    instant(day, Time::midnight())
+    at_new_york(day, Time::midnight())
 }
 
 /// Sessions from today on; two weeks always hold several.
@@ -165,7 +165,8 @@ fn sessions(now: Timestamp) -> Option<impl Iterator<Item = Session>> {
     )
 }
 
-fn instant(day: Date, at: Time) -> Timestamp {
+/// A time of day in New York as a moment.
+pub(crate) fn at_new_york(day: Date, at: Time) -> Timestamp {
     day.to_datetime(at)
         .to_zoned(new_york())
         .map_or(Timestamp::MAX, |zoned| zoned.timestamp())

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
@@ -19,6 +20,7 @@ use super::refusal::Refusal;
 use super::request::OrderRequest;
 use super::rng::Seeded;
 use super::rules::{Draft, Exit, Leg, Rulebook};
+use super::tape::{Tape, TapeConfig};
 
 /// A GTC order is canceled this many days after it was made.
 const GTC_DAYS: i64 = 90;
@@ -61,7 +63,7 @@ pub struct Exchange {
     pub(crate) config: ExchangeConfig,
     pub(crate) created_at: Timestamp,
     pub(crate) account_id: Uuid,
-    pub(crate) assets: Assets,
+    pub(crate) assets: Arc<Assets>,
     pub(crate) prices: Prices,
     pub(crate) book: Book,
     pub(crate) ledger: Ledger,
@@ -80,12 +82,28 @@ pub struct Exchange {
 impl Exchange {
     /// An account with cash and nothing else.
     pub fn new(config: ExchangeConfig, now: Timestamp) -> Self {
-        let assets = Assets::new();
+        let tape = TapeConfig {
+            seed: config.seed,
+            market: config.market,
+            ..TapeConfig::default()
+        };
+        let assets = Arc::new(Assets::new());
+        let tape = Arc::new(Tape::new(tape, Arc::clone(&assets), now));
+        Self::with_tape(config, assets, tape, now)
+    }
+
+    /// The same, with prices from this tape.
+    pub(crate) fn with_tape(
+        config: ExchangeConfig,
+        assets: Arc<Assets>,
+        tape: Arc<Tape>,
+        now: Timestamp,
+    ) -> Self {
         let mut chance = Seeded::new(config.seed);
         Self {
             created_at: now,
             account_id: chance.uuid(),
-            prices: Prices::new(config.seed, &assets),
+            prices: Prices::new(tape),
             assets,
             book: Book::default(),
             ledger: Ledger::new(config.cash),
@@ -182,11 +200,10 @@ impl Exchange {
         self.schedule.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Moves the prices one step and lets every working order look for a counterparty.
+    /// Lets every working order look at the prices of now.
     pub fn tick(&mut self, now: Timestamp) {
         self.advance(now);
         let now = self.at(now);
-        self.prices.tick();
         self.match_all(now);
     }
 
@@ -197,7 +214,7 @@ impl Exchange {
             return;
         };
         if price > Decimal::ZERO {
-            self.prices.pin(&asset.symbol, price);
+            self.prices.tape().pin(&asset.symbol, now, price);
             self.match_all(now);
         }
     }
@@ -206,6 +223,7 @@ impl Exchange {
     pub fn set_market(&mut self, now: Timestamp, market: Market) {
         let now = self.at(now);
         self.config.market = market;
+        self.prices.tape().set_market(now, market);
         let parked: Vec<_> = self
             .book
             .open()

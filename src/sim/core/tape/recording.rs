@@ -1,0 +1,271 @@
+//! What really happened, as bars or as trades and quotes: a past that is replayed.
+//!
+//! A bar is played as four trades: its open, then its two extremes, the one against its direction first, then its close,
+//! a quarter of its length apart. What a strategy meets so has the bar's open, high, low, close and volume.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+
+use super::timeframe::Timeframe;
+use super::walk::{nanos, nanos_of, timestamp};
+use super::{Bar, Quote, Trade};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Trades in which a bar is played.
+const STEPS: i64 = 4;
+
+/// A replayable past. Its times are those of the past; the venue's clock decides when they come.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recording {
+    symbols: HashMap<String, Record>,
+    /// Every moment at which something moves, in order, each once.
+    moments: Vec<Timestamp>,
+}
+
+/// What is recorded of one symbol, each list in the order of time.
+#[derive(Clone, Debug, Default)]
+struct Record {
+    trades: Vec<Trade>,
+    quotes: Vec<Quote>,
+    bars: Vec<Bar>,
+    /// How long a bar is.
+    length: Duration,
+}
+
+/// Collects what is read from files, in any order.
+#[derive(Debug, Default)]
+pub(crate) struct RecordingBuilder(HashMap<String, Record>);
+
+impl RecordingBuilder {
+    pub(crate) fn bar(&mut self, symbol: &str, bar: Bar) {
+        self.record(symbol).bars.push(bar);
+    }
+
+    pub(crate) fn trade(&mut self, symbol: &str, trade: Trade) {
+        self.record(symbol).trades.push(trade);
+    }
+
+    pub(crate) fn quote(&mut self, symbol: &str, quote: Quote) {
+        self.record(symbol).quotes.push(quote);
+    }
+
+    fn record(&mut self, symbol: &str) -> &mut Record {
+        if !self.0.contains_key(symbol) {
+            self.0.insert(symbol.to_owned(), Record::default());
+        }
+        self.0.entry(symbol.to_owned()).or_default()
+    }
+
+    /// Puts everything in order. Of two bars that begin at once the later one read counts.
+    pub(crate) fn finish(mut self) -> Recording {
+        let mut moments = Vec::new();
+        for record in self.0.values_mut() {
+            record.trades.sort_by_key(|trade| trade.at);
+            record.quotes.sort_by_key(|quote| quote.at);
+            record.bars.sort_by_key(|bar| bar.at);
+            record.bars.reverse();
+            record.bars.dedup_by_key(|bar| bar.at);
+            record.bars.reverse();
+            record.length = length(&record.bars);
+            moments.extend(record.trades.iter().map(|trade| trade.at));
+            moments.extend(record.quotes.iter().map(|quote| quote.at));
+            if record.trades.is_empty() {
+                let steps = |bar: &Bar| {
+                    (0..STEPS)
+                        .map(|step| step_time(bar.at, record.length, step))
+                        .collect::<Vec<_>>()
+                };
+                moments.extend(record.bars.iter().flat_map(steps));
+            }
+        }
+        moments.sort_unstable();
+        moments.dedup();
+        Recording {
+            symbols: self.0,
+            moments,
+        }
+    }
+}
+
+impl Recording {
+    /// The symbols, in alphabetical order, each with its first price.
+    pub(crate) fn symbols(&self) -> Vec<(&str, Decimal)> {
+        let mut symbols: Vec<_> = self
+            .symbols
+            .iter()
+            .map(|(symbol, record)| (symbol.as_str(), record.first_price()))
+            .collect();
+        symbols.sort_unstable();
+        symbols
+    }
+
+    pub(crate) fn has(&self, symbol: &str) -> bool {
+        self.symbols.contains_key(symbol)
+    }
+
+    /// The first moment.
+    pub(crate) fn begins_at(&self) -> Option<Timestamp> {
+        self.moments.first().copied()
+    }
+
+    /// The last moment, when its last bar is over.
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
+        let of_bars = self.symbols.values().filter_map(|record| {
+            let last = record.bars.last()?;
+            last.at.checked_add(record.length).ok()
+        });
+        of_bars.chain(self.moments.last().copied()).max()
+    }
+
+    /// How many moments there are.
+    pub(crate) fn len(&self) -> usize {
+        self.moments.len()
+    }
+
+    /// The moments of `from < at <= until`.
+    pub(super) fn moments(&self, from: Timestamp, until: Timestamp) -> &[Timestamp] {
+        let begin = self.moments.partition_point(|at| *at <= from);
+        let end = self.moments.partition_point(|at| *at <= until);
+        self.moments.get(begin..end).unwrap_or_default()
+    }
+
+    /// The first moment after `at`.
+    pub(crate) fn next_moment(&self, at: Timestamp) -> Option<Timestamp> {
+        let next = self.moments.partition_point(|moment| *moment <= at);
+        self.moments.get(next).copied()
+    }
+
+    /// The price of the last trade until `at`; of the first one before there was any.
+    pub(super) fn price_at(&self, symbol: &str, at: Timestamp) -> Option<Decimal> {
+        let record = self.symbols.get(symbol)?;
+        if let Some(trade) = last_until(&record.trades, at, |trade| trade.at) {
+            return Some(trade.price);
+        }
+        if record.trades.is_empty()
+            && let Some(bar) = last_until(&record.bars, at, |bar| bar.at)
+        {
+            let step = nanos_of(at).saturating_sub(nanos_of(bar.at)) * STEPS / nanos(record.length);
+            return Some(path(bar)[usize::try_from(step.clamp(0, STEPS - 1)).unwrap_or(0)]);
+        }
+        if let Some(quote) = last_until(&record.quotes, at, |quote| quote.at)
+            && record.trades.is_empty()
+        {
+            return Some(middle(quote));
+        }
+        Some(record.first_price())
+    }
+
+    pub(super) fn quote_at(&self, symbol: &str, at: Timestamp) -> Option<Quote> {
+        last_until(&self.symbols.get(symbol)?.quotes, at, |quote| quote.at).cloned()
+    }
+
+    /// Trades of `from <= at < until`.
+    pub(super) fn trades(&self, symbol: &str, from: Timestamp, until: Timestamp) -> Vec<Trade> {
+        let Some(record) = self.symbols.get(symbol) else {
+            return Vec::new();
+        };
+        if !record.trades.is_empty() {
+            return between(&record.trades, from, until, |trade| trade.at).to_vec();
+        }
+        // A bar that began earlier may still be playing.
+        let earlier = from.checked_sub(record.length).unwrap_or(from);
+        let bars = between(&record.bars, earlier, until, |bar| bar.at);
+        let played = bars.iter().flat_map(|bar| play(bar, record.length));
+        played
+            .filter(|trade| from <= trade.at && trade.at < until)
+            .collect()
+    }
+
+    /// Quotes of `from <= at < until`; none when none were recorded.
+    pub(super) fn quotes(&self, symbol: &str, from: Timestamp, until: Timestamp) -> Option<Vec<Quote>> {
+        let quotes = &self.symbols.get(symbol)?.quotes;
+        (!quotes.is_empty()).then(|| between(quotes, from, until, |quote| quote.at).to_vec())
+    }
+
+    /// Recorded bars of `from <= at < until`, if they are short enough to make bars of this timeframe.
+    pub(super) fn bars(
+        &self,
+        symbol: &str,
+        timeframe: Timeframe,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Option<Vec<Bar>> {
+        let record = self.symbols.get(symbol)?;
+        let longest = match timeframe {
+            Timeframe::Minutes(count) => MINUTE * count,
+            Timeframe::Hours(count) => 60 * MINUTE * count,
+            Timeframe::Day | Timeframe::Week | Timeframe::Months(_) => DAY,
+        };
+        let fits = !record.bars.is_empty() && record.length <= longest;
+        fits.then(|| between(&record.bars, from, until, |bar| bar.at).to_vec())
+    }
+}
+
+impl Record {
+    fn first_price(&self) -> Decimal {
+        let trade = self.trades.first().map(|trade| (trade.at, trade.price));
+        let bar = self.bars.first().map(|bar| (bar.at, bar.open));
+        let quote = self.quotes.first().map(|quote| (quote.at, middle(quote)));
+        let first = trade
+            .into_iter()
+            .chain(bar)
+            .chain(quote)
+            .min_by_key(|(at, _)| *at);
+        first.map_or(Decimal::ONE, |(_, price)| price)
+    }
+}
+
+/// The shortest distance between two bars, within a minute and a day.
+fn length(bars: &[Bar]) -> Duration {
+    let distances = bars.windows(2).filter_map(|pair| match pair {
+        [one, two] => Duration::try_from(two.at.duration_since(one.at)).ok(),
+        _ => None,
+    });
+    distances.min().unwrap_or(MINUTE).clamp(MINUTE, DAY)
+}
+
+fn step_time(begin: Timestamp, length: Duration, step: i64) -> Timestamp {
+    timestamp(nanos_of(begin).saturating_add(nanos(length) / STEPS * step))
+}
+
+fn path(bar: &Bar) -> [Decimal; STEPS as usize] {
+    if bar.close >= bar.open {
+        [bar.open, bar.low, bar.high, bar.close]
+    } else {
+        [bar.open, bar.high, bar.low, bar.close]
+    }
+}
+
+fn play(bar: &Bar, length: Duration) -> impl Iterator<Item = Trade> {
+    let quarter = (bar.volume / Decimal::from(STEPS)).trunc_with_scale(bar.volume.scale());
+    let rest = bar.volume - quarter * Decimal::from(STEPS - 1);
+    let begin = bar.at;
+    let base_id = nanos_of(begin).unsigned_abs() / 1_000_000_000 * STEPS.unsigned_abs();
+    (0..STEPS).zip(path(bar)).map(move |(step, price)| Trade {
+        at: step_time(begin, length, step),
+        id: base_id + step.unsigned_abs(),
+        price,
+        size: if step == STEPS - 1 { rest } else { quarter },
+        exchange: Cow::Borrowed("V"),
+    })
+}
+
+fn middle(quote: &Quote) -> Decimal {
+    (quote.bid + quote.ask) / Decimal::TWO
+}
+
+fn last_until<T>(rows: &[T], at: Timestamp, time: impl Fn(&T) -> Timestamp) -> Option<&T> {
+    let after = rows.partition_point(|row| time(row) <= at);
+    rows.get(after.checked_sub(1)?)
+}
+
+fn between<T>(rows: &[T], from: Timestamp, until: Timestamp, time: impl Fn(&T) -> Timestamp) -> &[T] {
+    let begin = rows.partition_point(|row| time(row) < from);
+    let end = rows.partition_point(|row| time(row) < until);
+    rows.get(begin..end).unwrap_or_default()
+}

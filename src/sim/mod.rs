@@ -19,6 +19,7 @@ pub mod core;
 mod fault;
 mod handle;
 mod json;
+mod market;
 mod route;
 mod server;
 mod stream;

@@ -1,0 +1,5 @@
+//! Market data on the wire: what the tape says, in the shapes of the venue's streams and of its historical data.
+//!
+//! Nothing here decides a price or a time; that is [`super::core`]'s.
+
+pub(crate) mod row;

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::clock::Pace;
 use super::core::Market;
+use super::market::feed::DataPlan;
 
 /// Settings of one simulator.
 #[derive(Clone)]
@@ -30,6 +31,12 @@ pub struct SimConfig {
     pub cash: Decimal,
     /// How often prices move and resting orders are matched.
     pub tick: Duration,
+    /// From one trade of a symbol to its next.
+    pub trade_interval: Duration,
+    /// From one quote of a symbol to its next.
+    pub quote_interval: Duration,
+    /// What the account has paid for in market data.
+    pub data_plan: DataPlan,
     /// Stream frames are binary, as on the paper venue; text when false.
     pub binary_frames: bool,
     /// From one report about an order to the next.
@@ -52,6 +59,9 @@ impl Default for SimConfig {
             rate_limit_per_minute: 200,
             cash: Decimal::from(100_000),
             tick: Duration::from_millis(100),
+            trade_interval: Duration::from_secs(1),
+            quote_interval: Duration::from_millis(250),
+            data_plan: DataPlan::Basic,
             binary_frames: true,
             event_delay: Duration::from_millis(10),
             partial_fill_percent: 0,
@@ -70,6 +80,9 @@ impl fmt::Debug for SimConfig {
             .field("rate_limit_per_minute", &self.rate_limit_per_minute)
             .field("cash", &self.cash)
             .field("tick", &self.tick)
+            .field("trade_interval", &self.trade_interval)
+            .field("quote_interval", &self.quote_interval)
+            .field("data_plan", &self.data_plan)
             .field("binary_frames", &self.binary_frames)
             .field("event_delay", &self.event_delay)
             .field("partial_fill_percent", &self.partial_fill_percent)

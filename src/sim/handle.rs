@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use super::config::{SimConfig, SimError};
 use super::core::{Fill, Market, Order, PositionView, Refusal};
+use super::driver::drive;
 use super::fault::Script;
 use super::route::Endpoint;
-use super::server::{Shared, accept, drive};
+use super::server::{Shared, accept};
 
 /// A running simulator. Dropping it stops it without waiting.
 pub struct Sim {

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,10 +28,15 @@ use tracing::debug;
 use super::api::{self, Answer, Call, Query};
 use super::clock::{VenueClock, wall};
 use super::config::SimConfig;
-use super::core::{Exchange, Refusal};
+use super::core::tape::{Tape, TapeConfig};
+use super::core::{Assets, Exchange, Refusal};
 use super::fault::{Reply, Script};
 use super::handle::RequestRecord;
 use super::json;
+use super::market::dialogue::Format;
+use super::market::feed::Feed;
+use super::market::pulse::Pulse;
+use super::market::socket::{self, Opening, Slots};
 use super::route::{Endpoint, Route};
 use super::stream::{self, Hub};
 
@@ -49,8 +54,13 @@ pub(crate) struct Shared {
     pub(crate) script: Script,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// Where every price comes from; it has no part in the world's lock.
+    pub(crate) tape: Arc<Tape>,
+    pub(crate) assets: Arc<Assets>,
+    /// How far market data may be told.
+    pub(crate) pulse: Pulse,
     /// The schedule may have changed.
-    wake: Notify,
+    pub(crate) wake: Notify,
     world: Mutex<World>,
 }
 
@@ -59,7 +69,11 @@ pub(crate) struct World {
     pub(crate) exchange: Exchange,
     pub(crate) hub: Hub,
     pub(crate) log: RequestLog,
+    /// Which market-data feeds are taken.
+    pub(crate) slots: Slots,
     quota: Quota,
+    /// Until when orders have met the moments of a recording.
+    met: Timestamp,
 }
 
 /// The last requests, each with a serial number that also serves as its request id.
@@ -127,16 +141,24 @@ impl Quota {
 impl Shared {
     pub(crate) fn new(config: SimConfig) -> Self {
         let clock = VenueClock::new(config.pace);
-        let exchange = Exchange::new(
-            super::core::ExchangeConfig {
-                seed: config.seed,
-                cash: config.cash,
-                market: config.market,
-                event_delay: config.event_delay,
-                partial_fill_percent: config.partial_fill_percent,
-            },
-            clock.now(),
-        );
+        let began_at = clock.now();
+        let assets = Arc::new(Assets::new());
+        let tape = TapeConfig {
+            seed: config.seed,
+            trade_interval: config.trade_interval,
+            quote_interval: config.quote_interval,
+            market: config.market,
+            ..TapeConfig::default()
+        };
+        let tape = Arc::new(Tape::new(tape, Arc::clone(&assets), began_at));
+        let exchange = super::core::ExchangeConfig {
+            seed: config.seed,
+            cash: config.cash,
+            market: config.market,
+            event_delay: config.event_delay,
+            partial_fill_percent: config.partial_fill_percent,
+        };
+        let exchange = Exchange::with_tape(exchange, Arc::clone(&assets), Arc::clone(&tape), began_at);
         let quota = Quota {
             limit: config.rate_limit_per_minute,
             used: 0,
@@ -146,7 +168,9 @@ impl Shared {
             exchange,
             hub: Hub::default(),
             log: RequestLog::default(),
+            slots: Slots::default(),
             quota,
+            met: began_at,
         };
         Self {
             config,
@@ -154,6 +178,9 @@ impl Shared {
             script: Script::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            tape,
+            assets,
+            pulse: Pulse::new(began_at),
             wake: Notify::new(),
             world: Mutex::new(world),
         }
@@ -167,6 +194,11 @@ impl Shared {
     pub(crate) fn act<T>(&self, act: impl FnOnce(&mut Exchange, Timestamp) -> T) -> T {
         let mut world = self.world();
         let now = self.clock.now();
+        let moments = self.tape.moments(world.met, now);
+        world.met = world.met.max(now);
+        for moment in moments {
+            world.exchange.tick(*moment);
+        }
         world.exchange.advance(now);
         let outcome = act(&mut world.exchange, now);
         for event in world.exchange.take_events() {
@@ -197,22 +229,6 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                 debug!(%error, "connection was not accepted");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-        }
-    }
-}
-
-/// Moves prices and carries out what is due, until told to stop.
-pub(crate) async fn drive(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(shared.config.tick.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let due = shared.world().exchange.next_due();
-        let pause = due.and_then(|due| shared.clock.wait_until(due));
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            _ = ticks.tick() => shared.act(Exchange::tick), // cancel-safe: docs
-            () = shared.wake.notified() => {}
-            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => shared.act(|_, _| ()),
         }
     }
 }
@@ -250,6 +266,11 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>, cut: Cancellat
     let endpoint = route.as_ref().ok().map(|route| route.endpoint);
     if endpoint == Some(Endpoint::Stream) {
         return upgrade(&shared, Request::from_parts(parts, body));
+    }
+    if let Some(feed) = Feed::at(parts.uri.path())
+        && parts.headers.contains_key(header::UPGRADE)
+    {
+        return market_data(&shared, feed, Request::from_parts(parts, body));
     }
     let body = axum::body::to_bytes(Body::new(body), BODY_MAX).await;
     let (within_quota, quota, serial) = {
@@ -413,20 +434,7 @@ fn authenticate(headers: &HeaderMap, config: &SimConfig) -> Result<(), Refusal> 
 }
 
 fn upgrade(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Body> {
-    let headers = request.headers();
-    let names = |name: header::HeaderName, wanted: &str| {
-        let values = headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        values
-            .flat_map(|value| value.split(','))
-            .any(|value| value.trim().eq_ignore_ascii_case(wanted))
-    };
-    let asks = names(header::CONNECTION, "upgrade")
-        && names(header::UPGRADE, "websocket")
-        && names(header::SEC_WEBSOCKET_VERSION, "13");
-    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks).cloned() else {
+    let Some(switching) = handshake(request.headers()) else {
         return response(426, "text/plain", Body::from("websocket upgrade required"));
     };
     let Some(admission) = shared.world().hub.admit() else {
@@ -439,15 +447,56 @@ fn upgrade(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Bod
     shared
         .tasks
         .spawn(stream::serve(Arc::clone(shared), upgrade, admission));
+    switching
+}
+
+/// Unlike the account's stream, market data is never refused here: a taken place is told in band.
+fn market_data(shared: &Arc<Shared>, feed: Feed, mut request: Request<Incoming>) -> Response<Body> {
+    let headers = request.headers();
+    let Some(switching) = handshake(headers) else {
+        return response(426, "text/plain", Body::from("websocket upgrade required"));
+    };
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let opening = Opening {
+        feed,
+        format: match content_type {
+            Some(kind) if kind.contains("msgpack") => Format::MessagePack,
+            Some(_) | None => Format::Json,
+        },
+        has_keys: authenticate(headers, &shared.config).is_ok(),
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    shared
+        .tasks
+        .spawn(socket::serve(Arc::clone(shared), upgrade, opening));
+    switching
+}
+
+/// The answer that turns a request into a websocket, if it asks for that.
+fn handshake(headers: &HeaderMap) -> Option<Response<Body>> {
+    let names = |name: header::HeaderName, wanted: &str| {
+        let values = headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        values
+            .flat_map(|value| value.split(','))
+            .any(|value| value.trim().eq_ignore_ascii_case(wanted))
+    };
+    let asks = names(header::CONNECTION, "upgrade")
+        && names(header::UPGRADE, "websocket")
+        && names(header::SEC_WEBSOCKET_VERSION, "13");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks)?;
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    response
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Some(response)
 }
 
 fn plain(answer: &Answer) -> Response<Body> {

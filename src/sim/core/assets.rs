@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::order::wire_words;
 use super::rng::Seeded;
+use super::tape::TEST_SYMBOL;
 
 wire_words! {
     /// What kind of thing is traded.
@@ -121,6 +122,20 @@ impl Assets {
 
     pub(crate) fn listed(&self) -> &[Asset] {
         &self.listed
+    }
+
+    /// What the test feed shows around the clock; it cannot be traded.
+    pub(crate) fn test() -> Asset {
+        Asset {
+            id: asset_id(TEST_SYMBOL),
+            class: AssetClass::UsEquity,
+            symbol: TEST_SYMBOL.to_owned(),
+            name: "A symbol for tests",
+            exchange: "NYSE",
+            underlying: None,
+            contract: None,
+            base_price: Decimal::new(134, 0),
+        }
     }
 
     /// The asset named by a symbol (`BTCUSD` counts as `BTC/USD`), an option's OCC symbol, or an asset id.

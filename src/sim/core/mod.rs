@@ -40,7 +40,7 @@ pub use queries::PositionView;
 pub use refusal::Refusal;
 pub use request::{LegRequest, OrderRequest, ReplaceRequest, StopLoss, TakeProfit};
 
-pub(crate) use assets::Asset;
+pub(crate) use assets::{Asset, Assets};
 pub(crate) use calendar::{EXTENDED_CLOSE, EXTENDED_OPEN, Session, day_begins_at, new_york, new_york_day};
 pub(crate) use queries::{AccountView, ClockView, FillFilter, ListFilter, StatusFilter};
 

@@ -2,4 +2,11 @@
 //!
 //! Nothing here decides a price or a time; that is [`super::core`]'s.
 
+pub(crate) mod dialogue;
+mod emit;
+pub(crate) mod feed;
+pub(crate) mod pulse;
 pub(crate) mod row;
+pub(crate) mod socket;
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::super::core::AssetClass;
-use super::super::core::tape::{Bar, Quote, Trade};
+pub(crate) use super::super::core::tape::{Bar, Quote, Trade};
 
 /// Writes one map; the caller announces how many fields follow, and gives them in order.
 pub(crate) trait Sink {
@@ -172,6 +172,43 @@ pub(crate) fn order_book(sink: &mut impl Sink, head: Option<Head<'_>>, quote: &Q
     sink.end();
 }
 
+/// Limit-up and limit-down prices stand this far from the price, in percent.
+const BAND_PERCENT: i64 = 5;
+
+/// The band within which a share may trade.
+pub(crate) fn price_band(sink: &mut impl Sink, head: Head<'_>, price: Decimal, at: Timestamp) {
+    let distance = price * Decimal::new(BAND_PERCENT, 2);
+    begin(sink, Some(head), 5);
+    sink.number("u", (price + distance).round_dp(2));
+    sink.number("d", (price - distance).round_dp(2));
+    sink.text("i", "B");
+    sink.moment("t", at);
+    sink.text("z", "C");
+    sink.end();
+}
+
+/// Trading was halted, or goes on.
+pub(crate) fn status(sink: &mut impl Sink, head: Head<'_>, is_open: bool, at: Timestamp) {
+    let (code, text) = if is_open {
+        ("T", "Trading Resumption")
+    } else {
+        ("H", "Trading Halt")
+    };
+    let (reason_code, reason) = if is_open {
+        ("", "")
+    } else {
+        ("T12", "Trading Halted; For Information Requested by Exchange")
+    };
+    begin(sink, Some(head), 6);
+    sink.text("sc", code);
+    sink.text("sm", text);
+    sink.text("rc", reason_code);
+    sink.text("rm", reason);
+    sink.moment("t", at);
+    sink.text("z", "C");
+    sink.end();
+}
+
 /// JSON, without spaces.
 #[derive(Debug, Default)]
 pub(crate) struct Json {
@@ -183,6 +220,10 @@ pub(crate) struct Json {
 impl Json {
     pub(crate) fn into_text(self) -> String {
         self.out
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.out.as_bytes()
     }
 
     fn key(&mut self, key: &str) {
@@ -291,6 +332,10 @@ const TIMESTAMP: i8 = -1;
 impl MessagePack {
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     fn string(&mut self, text: &str) {

@@ -62,6 +62,12 @@ pub(super) fn combine(
     bars
 }
 
+/// What these trades of one minute make.
+pub(crate) fn bar_of(trades: Vec<Trade>) -> Option<Bar> {
+    let begin = Timeframe::MINUTE.begin(trades.first()?.at);
+    combine(trades.into_iter().map(of_trade), |_| begin).pop()
+}
+
 fn of_trade(trade: Trade) -> Bar {
     Bar {
         at: trade.at,

@@ -33,6 +33,7 @@ use super::prices::{on_grid, option_price, tick_size};
 use spans::Hours;
 use walk::Walk;
 
+pub(crate) use bars::bar_of;
 pub(crate) use recording::{Recording, RecordingBuilder};
 pub(crate) use splits::{Split, Splits};
 pub(crate) use timeframe::Timeframe;
@@ -293,6 +294,20 @@ impl Tape {
     pub(crate) fn is_open(&self, asset: &Asset, at: Timestamp) -> bool {
         let until = at.checked_add(Duration::from_nanos(1)).unwrap_or(at);
         !self.levers().hours.spans(asset, at, until).is_empty()
+    }
+
+    /// When trading was opened or closed by hand in `from <= at < until`, and whether the asset trades since.
+    pub(crate) fn openings(
+        &self,
+        asset: &Asset,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Vec<(Timestamp, bool)> {
+        let changes = self.levers().hours.changes(from, until);
+        changes
+            .into_iter()
+            .map(|at| (at, self.is_open(asset, at)))
+            .collect()
     }
 
     /// The recording, if it has this asset and nobody has pinned its price.

@@ -140,6 +140,11 @@ impl Recording {
         self.moments.get(next).copied()
     }
 
+    /// The last moment until `at`.
+    pub(crate) fn last_moment(&self, at: Timestamp) -> Option<Timestamp> {
+        last_until(&self.moments, at, |moment| *moment).copied()
+    }
+
     /// The price of the last trade until `at`; of the first one before there was any.
     pub(super) fn price_at(&self, symbol: &str, at: Timestamp) -> Option<Decimal> {
         let record = self.symbols.get(symbol)?;

@@ -40,6 +40,12 @@ impl Hours {
         self.0.push((at, market));
     }
 
+    /// The moments of `from <= at < until` at which the hours were set; the beginning does not count.
+    pub(super) fn changes(&self, from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+        let set = self.0.iter().skip(2).map(|(at, _)| *at);
+        set.filter(|at| from <= *at && *at < until).collect()
+    }
+
     /// The stretches of `from <= t < until` in which the asset trades, in order.
     pub(super) fn spans(&self, asset: &Asset, from: Timestamp, until: Timestamp) -> Vec<Span> {
         let mut spans = Vec::new();

@@ -34,6 +34,10 @@ test: python-proto ## Run all tests, with real nats-servers
 	$(TOOLS) test
 	$(CARGO) test --locked
 
+.PHONY: bench-sim
+bench-sim: ## Measure the simulator: orders per second, market data per second
+	$(CARGO) bench --locked --bench sim
+
 .PHONY: check
 check: fmt-check lock-check lint clippy deny doc test helm-lint ## Everything CI asks for, cheap things first
 

@@ -14,4 +14,5 @@ mod template;
 mod topology;
 mod trade_updates;
 mod unknown;
+mod venue_shapes;
 mod waiting;

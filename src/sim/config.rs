@@ -2,18 +2,26 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
 
 use super::clock::Pace;
 use super::core::Market;
+use super::fault::{Fault, FaultError};
 
 /// Settings of one simulator.
 #[derive(Clone)]
 pub struct SimConfig {
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Where to listen for TLS, with a certificate made at the start; none does not listen.
+    pub tls_listen: Option<SocketAddr>,
+    /// A new file for the truth log; one that exists is replaced. None keeps it in memory only.
+    pub truth_log: Option<PathBuf>,
+    /// Faults to begin with.
+    pub faults: Vec<Fault>,
     /// The key id a client must send.
     pub key: String,
     /// The secret a client must send.
@@ -44,6 +52,9 @@ impl Default for SimConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls_listen: None,
+            truth_log: None,
+            faults: Vec::new(),
             key: "sim-key".to_owned(),
             secret: "sim-secret".to_owned(),
             seed: 1,
@@ -64,6 +75,9 @@ impl fmt::Debug for SimConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SimConfig")
             .field("listen", &self.listen)
+            .field("tls_listen", &self.tls_listen)
+            .field("truth_log", &self.truth_log)
+            .field("faults", &self.faults)
             .field("seed", &self.seed)
             .field("market", &self.market)
             .field("pace", &self.pace)
@@ -89,4 +103,18 @@ pub enum SimError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The truth log's file could not be made.
+    #[error("could not create the truth log {}", path.display())]
+    TruthLog {
+        /// The file asked for.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// There are more faults than a script holds.
+    #[error("could not write the faults down")]
+    Faults(#[from] FaultError),
+    /// There is no certificate for the TLS listener.
+    #[error("could not make the TLS listener's certificate")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

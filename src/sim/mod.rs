@@ -11,23 +11,28 @@
 //!
 //! Deliberately absent: TLS, market data, event streams over SSE, more than one account.
 
+mod admin;
 mod api;
 mod body;
 mod clock;
 mod config;
 pub mod core;
+mod deed;
 mod fault;
 mod handle;
 mod json;
 mod route;
 mod server;
+mod sse;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod truth;
 
 pub use self::clock::Pace;
 pub use self::config::{SimConfig, SimError};
 pub use self::core::Market;
-pub use self::fault::{Matcher, Reply, Script};
+pub use self::fault::{Fault, FaultError, Matcher, Often, Permille, Reply, Script, StreamFault, vocabulary};
 pub use self::handle::{RequestRecord, Sim, Snapshot};
 pub use self::route::Endpoint;

@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     /// Send stream frames as text, not binary.
     #[arg(long)]
     text_frames: bool,
-    /// Seconds for which a stream connection keeps the account's only slot after its end.
+    /// Seconds for which a stream connection that is lost, not closed, keeps the account's only slot.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     slot_release: u64,
     /// Something that goes wrong, such as "submit_order x3: status 503". May be given many times; `--help` has the words.
@@ -83,8 +83,8 @@ Faults:
   ~TEXT narrows to requests that contain it. Without xN, N% or always a fault strikes once.
 
 {words}
-  nalpaca sim --fault 'submit_order: cut-after-commit' --fault 'get_order_by_client_order_id 10%: hang' \\
-      --fault 'any ~momentum. always: delay 200ms' --fault 'stream: refuse 90s'
+  nalpaca sim --fault 'submit_order: cut-after-commit' \\
+      --fault 'get_order_by_client_order_id 10%: hang' --fault 'stream: refuse 90s'
 
 While it runs, from this machine:
   curl localhost:8090/_sim/state

@@ -47,10 +47,7 @@ pub(crate) fn is_for(path: &str) -> bool {
 /// Answers one request.
 pub(crate) fn answer(shared: &Shared, peer: SocketAddr, parts: &Parts, body: &[u8]) -> Response<Body> {
     plain(match respond(shared, peer, parts, body) {
-        Ok(value) => Answer {
-            status: 200,
-            body: value.to_string(),
-        },
+        Ok(body) => Answer { status: 200, body },
         Err(No { status, message }) => Answer {
             status,
             body: json!({ "message": message }).to_string(),
@@ -136,17 +133,28 @@ impl Money {
     }
 }
 
-fn respond(shared: &Shared, peer: SocketAddr, parts: &Parts, body: &[u8]) -> Result<Value, No> {
+fn respond(shared: &Shared, peer: SocketAddr, parts: &Parts, body: &[u8]) -> Result<String, No> {
+    check(peer, parts)?;
+    let path = parts.uri.path().trim_start_matches("/_sim").trim_matches('/');
+    if (parts.method.as_str(), path) == ("GET", "truth") {
+        return truth(shared, parts);
+    }
+    pull_lever(shared, parts, path, body).map(|value| value.to_string())
+}
+
+fn check(peer: SocketAddr, parts: &Parts) -> Result<(), No> {
     if !peer.ip().to_canonical().is_loopback() {
         return Err(No::new(403, "/_sim/ is for loopback peers only"));
     }
     if parts.headers.contains_key(header::ORIGIN) {
         return Err(No::new(403, "/_sim/ is not for web pages"));
     }
-    let path = parts.uri.path().trim_start_matches("/_sim").trim_matches('/');
+    Ok(())
+}
+
+fn pull_lever(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Result<Value, No> {
     match (parts.method.as_str(), path) {
         ("GET", "state") => Ok(state(shared)),
-        ("GET", "truth") => truth(shared, parts),
         ("GET", "faults") => {
             let faults = shared.script.faults().into_iter();
             let rows = faults.map(|(id, fault)| json!({"id": id, "fault": fault.to_string()}));
@@ -302,15 +310,38 @@ fn state(shared: &Shared) -> Value {
     })
 }
 
-fn truth(shared: &Shared, parts: &Parts) -> Result<Value, No> {
+fn truth(shared: &Shared, parts: &Parts) -> Result<String, No> {
     let UrlQuery(query) = UrlQuery::try_from_uri(&parts.uri).unwrap_or_default();
     let query = Query(query);
     let (default, most) = PAGE;
     let since = query.count("since")?.unwrap_or_default();
     let limit = query.count("limit")?.unwrap_or(default).min(most);
-    let since = u64::try_from(since).unwrap_or(u64::MAX);
-    let page = shared.truth.page(since, limit);
-    let records = page.records.iter().map(|record| serde_json::from_str(record));
-    let records: Vec<Value> = records.filter_map(Result::ok).collect();
-    Ok(json!({"records": records, "next": page.next, "forgotten": page.forgotten}))
+    let page = shared.truth.page(u64::try_from(since).unwrap_or(u64::MAX), limit);
+    let (next, forgotten) = (page.next, page.forgotten);
+    let records = page.records.join(",");
+    Ok(format!(
+        r#"{{"records":[{records}],"next":{next},"forgotten":{forgotten}}}"#
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_loopback_peers_are_answered() {
+        let shared = Shared::new(crate::sim::SimConfig::default());
+        let (parts, ()) = Request::get("/_sim/state").body(()).unwrap().into_parts();
+        let check = |peer: &str, expected: u16| {
+            let answer = answer(&shared, peer.parse().unwrap(), &parts, b"");
+            assert_eq!(answer.status(), expected, "{peer}");
+        };
+        check("127.0.0.1:9", 200);
+        check("[::1]:9", 200);
+        check("[::ffff:127.0.0.1]:9", 200);
+        check("192.0.2.1:9", 403);
+        check("[2001:db8::1]:9", 403);
+    }
 }

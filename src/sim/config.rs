@@ -44,7 +44,7 @@ pub struct SimConfig {
     pub event_delay: Duration,
     /// How often, in percent, a match fills only a part.
     pub partial_fill_percent: u8,
-    /// How long a lost stream connection keeps its slot: until then a new one is refused with 429.
+    /// How long a stream connection that was lost, not closed, keeps its slot: until then a new one is refused with 429.
     pub stream_slot_release: Duration,
 }
 

@@ -169,12 +169,18 @@ impl Hub {
 struct SlotGuard {
     shared: Arc<Shared>,
     number: u64,
+    /// Both sides have said goodbye, so the venue need not find out by itself.
+    is_closed: bool,
 }
 
 impl Drop for SlotGuard {
     fn drop(&mut self) {
         note_session(&self.shared, self.number, "closed");
-        let after = self.shared.config.stream_slot_release;
+        let after = if self.is_closed {
+            Duration::ZERO
+        } else {
+            self.shared.config.stream_slot_release
+        };
         self.shared.world().hub.release(self.number, after);
     }
 }
@@ -251,8 +257,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, upgrade: OnUpgrade, admission: Ad
         cut,
     } = admission;
     note_session(&shared, number, "opened");
-    let guard = SlotGuard { shared, number };
-    let shared = &guard.shared;
+    let mut guard = SlotGuard {
+        shared: Arc::clone(&shared),
+        number,
+        is_closed: false,
+    };
+    let shared = &shared;
     let socket = tokio::select! {
         () = cut.cancelled() => return,
         () = shared.stop.cancelled() => return,
@@ -294,7 +304,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, upgrade: OnUpgrade, admission: Ad
                     Message::Text(text) => dialogue.hear(text.as_bytes(), shared),
                     Message::Binary(bytes) => dialogue.hear(&bytes, shared),
                     // The socket answers pings and closes by itself.
-                    Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => None,
+                    Message::Close(_) => {
+                        guard.is_closed = true;
+                        None
+                    }
+                    Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => None,
                 }
                 .map(|answer| send(answer.into()))
                 .into_iter()
@@ -303,6 +317,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, upgrade: OnUpgrade, admission: Ad
             },
         };
         for step in steps {
+            guard.is_closed |= step == Step::End;
             if line.carry_out(step).await.is_break() {
                 return;
             }

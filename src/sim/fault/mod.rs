@@ -17,8 +17,51 @@
 //! - `~TEXT` narrows to requests whose path, query or body contain it; a JSON string where it has blanks or colons.
 //! - Without a word on how often it strikes once: the next request, the next event, or at once where the stream
 //!   fault needs no event. A share is drawn per request or event from the seed, by a generator per fault.
-//! - WHAT is a word and its arguments: [`vocabulary`] lists them all. TIME is `200ms`, `90s` or `2m`. A BODY is all
+//! - WHAT is a word and its arguments, of those below. TIME is `200ms`, `90s` or `2m`. A BODY is all
 //!   that follows; a JSON string stands for the text in it.
+//!
+//! | for a request | |
+//! |---|---|
+//! | `status CODE [as TYPE] [BODY]` | answer this, do nothing |
+//! | `status-after-commit CODE [as TYPE] [BODY]` | act, answer this instead |
+//! | `html [CODE]` | answer a gateway's page (502), do nothing |
+//! | `not-found` | answer 404 as for an unknown order, do nothing |
+//! | `gateway-timeout-after-commit` | act, answer a gateway's 504 page |
+//! | `delay TIME` | wait, then act and answer well |
+//! | `delay-after-commit TIME` | act, wait, answer well |
+//! | `hang` | never answer, do nothing |
+//! | `hang-after-commit` | act, never answer |
+//! | `cut-before-commit` | close the connection, do nothing |
+//! | `cut-after-commit` | act, close the connection without an answer |
+//! | `cut-mid-body` | act, close the connection inside the answer |
+//! | `too-many [retry-after TIME] [reset EPOCH]` | answer 429 and these headers, do nothing |
+//! | `redirect URL` | answer 307, do nothing |
+//! | `drip BYTES TIME` | act, answer so many bytes per TIME |
+//! | `content-type TYPE` | act, answer well under a wrong content type |
+//! | `huge BYTES` | act, answer 200 with so many blanks |
+//! | `gzip` | act, answer compressed though nobody asked |
+//! | `garbage` | act, answer 200 with no JSON |
+//! | `blind TIME` | act, answer well; look-ups miss the order for so long |
+//! | `reject` | act, answer well; the market then rejects the order |
+//! | `late-commit TIME [status CODE]` | cut, or answer this, now; act so much later |
+//!
+//! | for a stream | |
+//! |---|---|
+//! | `drop` | at once: the connection dies without a close frame |
+//! | `end` | at once: a close frame, or the end of the body |
+//! | `half-open [TIME]` | at once: no answer, not to pings; reaped after TIME (90s) |
+//! | `mute [TIME]` | at once: pings are answered, events are lost |
+//! | `unmute` | at once: events are heard again |
+//! | `refuse TIME` | at once: upgrades are answered 429 |
+//! | `replay [N]` | at once: the last N (3) events again, word for word |
+//! | `garbage-frame` | at once: a frame that is no message |
+//! | `null-data` | at once: a message whose data is null |
+//! | `heartbeat` | at once: a frame of the byte 0x01 |
+//! | `lose` | the next event is lost |
+//! | `duplicate` | the next event is sent twice |
+//! | `reorder` | the next event is sent after the one that follows |
+//! | `without FIELD[,FIELD]` | the next event lacks these, such as event_id,timestamp |
+//! | `other-opcode` | the next event is text instead of binary, or the reverse |
 //!
 //! Of the faults that are for one request, the one written first strikes; those after it wait in line. On a stream
 //! every fault that is for an event strikes it, in the order written. What a text says is what [`std::fmt::Display`]
@@ -77,7 +120,7 @@ pub fn vocabulary() -> String {
         text.push_str(title);
         text.push('\n');
         for word in words {
-            text.push_str(&format!("  {:<44} {}\n", word.usage, word.does));
+            text.push_str(&format!("  {:<42} {}\n", word.usage, word.does));
         }
     }
     text

@@ -89,11 +89,8 @@ pub(super) const WORDS: &[Word] = &[
         "status-after-commit CODE [as TYPE] [BODY]",
         "act, answer this instead",
     ),
-    Word::new(
-        "html [CODE]",
-        "a gateway's HTML page, 502 unless told otherwise; do nothing",
-    ),
-    Word::new("not-found", "404 as for an order nobody knows; do nothing"),
+    Word::new("html [CODE]", "answer a gateway's page (502), do nothing"),
+    Word::new("not-found", "answer 404 as for an unknown order, do nothing"),
     Word::new("gateway-timeout-after-commit", "act, answer a gateway's 504 page"),
     Word::new("delay TIME", "wait, then act and answer well"),
     Word::new("delay-after-commit TIME", "act, wait, answer well"),
@@ -104,25 +101,22 @@ pub(super) const WORDS: &[Word] = &[
     Word::new("cut-mid-body", "act, close the connection inside the answer"),
     Word::new(
         "too-many [retry-after TIME] [reset EPOCH]",
-        "429, with a Retry-After or an absurd X-RateLimit-Reset; do nothing",
+        "answer 429 and these headers, do nothing",
     ),
-    Word::new("redirect URL", "307, do nothing"),
-    Word::new(
-        "drip BYTES TIME",
-        "act, answer so many bytes at a time with this pause",
-    ),
+    Word::new("redirect URL", "answer 307, do nothing"),
+    Word::new("drip BYTES TIME", "act, answer so many bytes per TIME"),
     Word::new("content-type TYPE", "act, answer well under a wrong content type"),
     Word::new("huge BYTES", "act, answer 200 with so many blanks"),
-    Word::new("gzip", "act, answer well but compressed, though nobody asked"),
+    Word::new("gzip", "act, answer compressed though nobody asked"),
     Word::new("garbage", "act, answer 200 with no JSON"),
     Word::new(
         "blind TIME",
-        "act and answer well; look-ups and lists do not see the order for so long",
+        "act, answer well; look-ups miss the order for so long",
     ),
-    Word::new("reject", "act and answer well; the market then rejects the order"),
+    Word::new("reject", "act, answer well; the market then rejects the order"),
     Word::new(
         "late-commit TIME [status CODE]",
-        "cut the connection, or answer this, now; act so much later",
+        "cut, or answer this, now; act so much later",
     ),
 ];
 

@@ -60,7 +60,7 @@ pub(super) const WORDS: &[Word] = &[
     Word::new("end", "at once: a close frame, or the end of the body"),
     Word::new(
         "half-open [TIME]",
-        "at once: nothing is read or sent, pings included; reaped after TIME (90s)",
+        "at once: no answer, not to pings; reaped after TIME (90s)",
     ),
     Word::new("mute [TIME]", "at once: pings are answered, events are lost"),
     Word::new("unmute", "at once: events are heard again"),
@@ -77,11 +77,11 @@ pub(super) const WORDS: &[Word] = &[
     Word::new("reorder", "the next event is sent after the one that follows"),
     Word::new(
         "without FIELD[,FIELD]",
-        "the next event lacks these, such as execution_id,event_id,timestamp",
+        "the next event lacks these, such as event_id,timestamp",
     ),
     Word::new(
         "other-opcode",
-        "the next event is text where it should be binary, or the reverse",
+        "the next event is text instead of binary, or the reverse",
     ),
 ];
 
@@ -262,19 +262,23 @@ impl Disturbed {
     }
 }
 
-/// The message without some fields of its data; of the message itself when it has no data, as a line of an event
-/// stream has none.
+/// The message without some fields of its data; of the message itself, or of each in a list, when it has no data: events
+/// over SSE and market data have none.
 fn without(event: &Utf8Bytes, fields: &[String]) -> Utf8Bytes {
     let Ok(mut message) = serde_json::from_str::<serde_json::Value>(event) else {
         return event.clone();
     };
-    let data = if message.get("data").is_some() {
-        message.get_mut("data")
+    let targets: Vec<&mut serde_json::Value> = if message.get("data").is_some() {
+        message.get_mut("data").into_iter().collect()
+    } else if let serde_json::Value::Array(messages) = &mut message {
+        messages.iter_mut().collect()
     } else {
-        Some(&mut message)
+        vec![&mut message]
     };
-    if let Some(data) = data.and_then(serde_json::Value::as_object_mut) {
-        data.retain(|key, _| !fields.contains(key));
+    for target in targets {
+        if let Some(target) = target.as_object_mut() {
+            target.retain(|key, _| !fields.contains(key));
+        }
     }
     message.to_string().into()
 }

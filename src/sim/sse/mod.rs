@@ -120,7 +120,10 @@ impl Reader {
             match self.pieces.pop_front() {
                 Some(Piece::Comment(text)) => return Some(self.comment(&text)),
                 Some(Piece::Data(data)) => return Some(self.data(&data)),
-                Some(Piece::Raw(bytes)) => return Some(Bytes::from_static(bytes)),
+                Some(Piece::Raw(bytes)) => {
+                    self.note(&String::from_utf8_lossy(bytes));
+                    return Some(Bytes::from_static(bytes));
+                }
                 Some(Piece::End) => return None,
                 Some(Piece::Die) => self.die().await,
                 Some(Piece::Freeze(duration)) => {
@@ -140,13 +143,17 @@ impl Reader {
 
     fn data(&mut self, text: &str) -> Bytes {
         self.beat_at = later(HEARTBEAT);
+        self.note(text);
+        Bytes::from(["data: ", text, "\n\n"].concat())
+    }
+
+    fn note(&self, text: &str) {
         self.shared.note(&Entry::Frame {
             stream: self.stream.name(),
             session: self.session,
             encoding: "sse",
             text,
         });
-        Bytes::from(["data: ", text, "\n\n"].concat())
     }
 
     async fn die(&self) {

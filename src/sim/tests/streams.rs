@@ -181,8 +181,13 @@ async fn a_slot_is_kept_for_a_while_after_its_connection_is_gone() {
         ..SimConfig::default()
     };
     let sim = sim(config).await;
+    let is_gone = || !sim.stream_is_connected();
+    let mut closed = listening(&sim).await;
+    closed.close(None).await.unwrap();
+    assert!(message(&mut closed).await.is_close());
+    eventually("it is gone", is_gone).await;
     drop(listening(&sim).await);
-    eventually("it is gone", || !sim.stream_is_connected()).await;
+    eventually("it is gone", is_gone).await;
     assert!(matches!(connect(&sim).await, Err(tungstenite::Error::Http(answer)) if answer.status() == 429));
     sim.stop().await;
 }

@@ -53,7 +53,7 @@ pub(crate) struct Call<'a> {
 pub(crate) struct Query(pub(crate) Vec<(String, String)>);
 
 impl Query {
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
         found
             .map(|(_, value)| value.as_str())
@@ -70,7 +70,7 @@ impl Query {
             .map(|value| value.split(',').map(|item| item.trim().to_owned()).collect())
     }
 
-    fn count(&self, name: &str) -> Result<Option<usize>, Refusal> {
+    pub(crate) fn count(&self, name: &str) -> Result<Option<usize>, Refusal> {
         let invalid = || Refusal::invalid(format!("invalid {name}"));
         self.get(name)
             .map(|value| value.parse().map_err(|_| invalid()))
@@ -84,7 +84,7 @@ impl Query {
     }
 
     /// A moment, or the New York midnight that begins a day.
-    fn moment(&self, name: &str) -> Result<Option<Timestamp>, Refusal> {
+    pub(crate) fn moment(&self, name: &str) -> Result<Option<Timestamp>, Refusal> {
         // An unescaped `+00:00` arrives with a space.
         let Some(value) = self.get(name).map(|value| value.replace(' ', "+")) else {
             return Ok(None);
@@ -196,7 +196,10 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
             let asset = asset.ok_or_else(|| Refusal::not_found(format!("asset not found for {argument}")))?;
             Ok(Answer::ok(&json::asset(&asset)))
         }
-        Endpoint::Stream => Err(Refusal::endpoint_not_found()),
+        // Streams are opened by the server.
+        Endpoint::Stream | Endpoint::TradeEvents | Endpoint::ActivityEvents => {
+            Err(Refusal::endpoint_not_found())
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
 
 use super::clock::Pace;
 use super::core::Market;
+use super::fault::{Fault, FaultError};
 use super::market::feed::DataPlan;
 
 /// Settings of one simulator.
@@ -15,6 +17,12 @@ use super::market::feed::DataPlan;
 pub struct SimConfig {
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Where to listen for TLS, with a certificate made at the start; none does not listen.
+    pub tls_listen: Option<SocketAddr>,
+    /// A new file for the truth log; one that exists is replaced. None keeps it in memory only.
+    pub truth_log: Option<PathBuf>,
+    /// Faults to begin with.
+    pub faults: Vec<Fault>,
     /// The key id a client must send.
     pub key: String,
     /// The secret a client must send.
@@ -43,7 +51,7 @@ pub struct SimConfig {
     pub event_delay: Duration,
     /// How often, in percent, a match fills only a part.
     pub partial_fill_percent: u8,
-    /// How long a lost stream connection keeps its slot: until then a new one is refused with 429.
+    /// How long a stream connection that was lost, not closed, keeps its slot: until then a new one is refused with 429.
     pub stream_slot_release: Duration,
 }
 
@@ -51,6 +59,9 @@ impl Default for SimConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls_listen: None,
+            truth_log: None,
+            faults: Vec::new(),
             key: "sim-key".to_owned(),
             secret: "sim-secret".to_owned(),
             seed: 1,
@@ -74,6 +85,9 @@ impl fmt::Debug for SimConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SimConfig")
             .field("listen", &self.listen)
+            .field("tls_listen", &self.tls_listen)
+            .field("truth_log", &self.truth_log)
+            .field("faults", &self.faults)
             .field("seed", &self.seed)
             .field("market", &self.market)
             .field("pace", &self.pace)
@@ -102,4 +116,18 @@ pub enum SimError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The truth log's file could not be made.
+    #[error("could not create the truth log {}", path.display())]
+    TruthLog {
+        /// The file asked for.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// There are more faults than a script holds.
+    #[error("could not write the faults down")]
+    Faults(#[from] FaultError),
+    /// There is no certificate for the TLS listener.
+    #[error("could not make the TLS listener's certificate")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -7,19 +7,26 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::config::{SimConfig, SimError};
 use super::core::{Fill, Market, Order, PositionView, Refusal};
 use super::driver::drive;
-use super::fault::Script;
+use super::fault::{Fault, FaultError, Script, StreamFault};
 use super::route::Endpoint;
 use super::server::{Shared, accept};
+use super::{admin, tls};
 
 /// A running simulator. Dropping it stops it without waiting.
 pub struct Sim {
     shared: Arc<Shared>,
     address: SocketAddr,
+    tls: Option<Tls>,
+}
+
+/// The TLS listener's address and certificate.
+struct Tls {
+    address: SocketAddr,
+    certificate: String,
 }
 
 /// One request as it arrived, and how it was answered.
@@ -52,16 +59,62 @@ pub struct Snapshot {
 impl Sim {
     /// Binds and serves in tasks of its own, on the runtime it is called from.
     pub async fn start(config: SimConfig) -> Result<Self, SimError> {
-        let bind_error = |source| SimError::Bind {
-            address: config.listen,
-            source,
+        let (listener, address) = bind(config.listen).await?;
+        let tls = match config.tls_listen {
+            Some(at) => Some((
+                bind(at).await?,
+                tls::Identity::new().map_err(|error| SimError::Tls(error.into()))?,
+            )),
+            None => None,
         };
-        let listener = TcpListener::bind(config.listen).await.map_err(bind_error)?;
-        let address = listener.local_addr().map_err(bind_error)?;
         let shared = Arc::new(Shared::new(config));
+        if let Some(path) = shared.config.truth_log.clone() {
+            let opened = shared.truth.write_to(&path).await;
+            opened.map_err(|source| SimError::TruthLog { path, source })?;
+            let writer = Arc::clone(&shared);
+            shared
+                .tasks
+                .spawn(async move { writer.truth.keep_flushing(&writer.stop).await });
+        }
+        for fault in shared.config.faults.clone() {
+            shared.inject(fault)?;
+        }
+        let tls = tls.map(|((listener, address), identity)| {
+            let certificate = identity.pem.clone();
+            shared
+                .tasks
+                .spawn(tls::accept(Arc::clone(&shared), listener, identity));
+            Tls { address, certificate }
+        });
         shared.tasks.spawn(accept(Arc::clone(&shared), listener));
         shared.tasks.spawn(drive(Arc::clone(&shared)));
-        Ok(Self { shared, address })
+        Ok(Self { shared, address, tls })
+    }
+
+    /// Where it listens for TLS, if it does.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|tls| tls.address)
+    }
+
+    /// The TLS listener's certificate as PEM, for a client to trust.
+    pub fn tls_certificate(&self) -> Option<&str> {
+        self.tls.as_ref().map(|tls| tls.certificate.as_str())
+    }
+
+    /// Writes a fault down, or lets it strike at once if it is a stream's that waits for nothing. Errs when too many
+    /// are waiting.
+    pub fn inject(&self, fault: Fault) -> Result<u64, FaultError> {
+        self.shared.inject(fault)
+    }
+
+    /// As [`Sim::inject`], from a fault's text.
+    pub fn fault(&self, text: &str) -> Result<u64, FaultError> {
+        self.shared.inject(text.parse()?)
+    }
+
+    /// Records of the truth log that are still in memory, from number `since` on: a line of JSON each.
+    pub fn truth(&self, since: u64) -> Vec<Box<str>> {
+        self.shared.truth.page(since, usize::MAX).records
     }
 
     /// Where it listens.
@@ -74,11 +127,12 @@ impl Sim {
         format!("http://{}", self.address)
     }
 
-    /// Closes every connection and waits for every task.
+    /// Closes every connection, waits for every task and completes the truth log's file.
     pub async fn stop(self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        self.shared.truth.flush().await;
     }
 
     /// The faults to come.
@@ -125,16 +179,8 @@ impl Sim {
 
     /// Fills a part of a live order, named by its order id or client id, at any price.
     pub fn fill(&self, order: &str, qty: Decimal, price: Decimal) -> Result<(), Refusal> {
-        self.shared.act(|exchange, now| {
-            let by_client = exchange.by_client_order_id(order).map(|order| order.id);
-            let id = by_client.or_else(|| Uuid::parse_str(order).ok());
-            exchange.fill(
-                now,
-                id.ok_or_else(|| Refusal::not_found("order not found"))?,
-                qty,
-                price,
-            )
-        })
+        self.shared
+            .act(|exchange, now| admin::fill(exchange, now, order, qty, price))
     }
 
     /// The next `count` orders are accepted, then rejected by the market.
@@ -144,17 +190,25 @@ impl Sim {
 
     /// Cuts the stream connection without a close frame.
     pub fn drop_streams(&self) {
-        self.shared.world().hub.drop_session();
+        self.strike(StreamFault::Drop);
     }
 
     /// Answers stream upgrades with 429 for this long.
     pub fn refuse_streams_for(&self, duration: Duration) {
-        self.shared.world().hub.refuse_for(duration);
+        self.strike(StreamFault::Refuse(duration));
     }
 
     /// While muted, pings are answered and events are lost.
     pub fn mute_streams(&self, muted: bool) {
-        self.shared.world().hub.mute(muted);
+        self.strike(if muted {
+            StreamFault::Mute(None)
+        } else {
+            StreamFault::Unmute
+        });
+    }
+
+    fn strike(&self, what: StreamFault) {
+        self.shared.strike(Endpoint::Stream, what);
     }
 
     /// Sends this text as a frame, whether or not the client listens.
@@ -171,6 +225,13 @@ impl Sim {
     pub fn stream_is_connected(&self) -> bool {
         self.shared.world().hub.is_connected()
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimError> {
+    let bind_error = |source| SimError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(bind_error)?;
+    let bound = listener.local_addr().map_err(bind_error)?;
+    Ok((listener, bound))
 }
 
 impl Drop for Sim {

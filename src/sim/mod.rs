@@ -2,20 +2,23 @@
 //! daemon that trades.
 //!
 //! Three layers, each ignorant of the one above: [`core`] decides what the venue does and is pure; `api`,
-//! `body`, `json` and `route` translate between the venue's wire and the core; `server` and `stream` own the
-//! sockets. A scripted fault ([`Reply`]) is a value that says how one answer goes wrong, and whether the venue
-//! acted before it did: *taken, then the connection died* is the one this room exists for.
+//! `body`, `json` and `route` translate between the venue's wire and the core; `server`, `stream`, `sse` and `tls` own
+//! the sockets. A scripted fault ([`Fault`]) is a value that says what goes wrong for whom and how often, and whether the
+//! venue acted before it did: *taken, then the connection died* is the one this room exists for. `admin` lets a person
+//! or a script do while it runs what a test does from Rust, and `truth` is the log for a checker that trusts nobody.
 //!
 //! [`Sim`] is the handle to a running server, and tells the truth about what arrived and what was done,
 //! independent of what any client was told.
 //!
-//! Deliberately absent: TLS, market data, event streams over SSE, more than one account.
+//! Deliberately absent: market data, more than one account.
 
+mod admin;
 mod api;
 mod body;
 mod clock;
 mod config;
 pub mod core;
+mod deed;
 mod driver;
 mod fault;
 mod handle;
@@ -23,14 +26,17 @@ mod json;
 mod market;
 mod route;
 mod server;
+mod sse;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod truth;
 
 pub use self::clock::Pace;
 pub use self::config::{SimConfig, SimError};
 pub use self::core::Market;
-pub use self::fault::{Matcher, Reply, Script};
+pub use self::fault::{Fault, FaultError, Matcher, Often, Permille, Reply, Script, StreamFault, vocabulary};
 pub use self::handle::{RequestRecord, Sim, Snapshot};
 pub use self::market::feed::DataPlan;
 pub use self::route::Endpoint;

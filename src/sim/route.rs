@@ -21,11 +21,11 @@ macro_rules! endpoints {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            const fn method(self) -> &'static str {
+            pub(crate) const fn method(self) -> &'static str {
                 match self { $(Self::$variant => $method,)+ }
             }
 
-            const fn path(self) -> &'static str {
+            pub(crate) const fn path(self) -> &'static str {
                 match self { $(Self::$variant => $path,)+ }
             }
 
@@ -57,6 +57,20 @@ endpoints! {
     ListAssets = "list_assets": "GET" "/v2/assets",
     GetAsset = "get_asset": "GET" "/v2/assets/{}",
     Stream = "stream": "GET" "/stream",
+    TradeEvents = "trade_events": "GET" "/v2/events/trades",
+    ActivityEvents = "activity_events": "GET" "/v2beta1/events/activities",
+}
+
+impl Endpoint {
+    /// Is it a stream, which stays open and can misbehave as a [`super::StreamFault`] says?
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Stream) || self.is_events()
+    }
+
+    /// Is it a stream of server-sent events?
+    pub(crate) const fn is_events(self) -> bool {
+        matches!(self, Self::TradeEvents | Self::ActivityEvents)
+    }
 }
 
 /// An endpoint with the variable segment of its path, percent-decoded, where it has one.

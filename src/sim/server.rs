@@ -1,4 +1,4 @@
-//! The sockets: accepts connections, checks credentials and quota, carries out scripted faults, answers.
+//! The sockets: accepts connections, checks credentials and quota, answers.
 //!
 //! Connections are served straight from hyper, not through a router, because a scripted fault must be able to
 //! cut the connection under a request, before or after the venue acted.
@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Query as UrlQuery;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -25,12 +26,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::api::{self, Answer, Call, Query};
+use super::admin;
+use super::api::{Answer, Query};
 use super::clock::{VenueClock, wall};
 use super::config::SimConfig;
 use super::core::tape::{Tape, TapeConfig};
 use super::core::{Assets, Exchange, Refusal};
-use super::fault::{Reply, Script};
+use super::deed::{Deed, Work};
+use super::fault::{Blind, Reply, Script, perform};
 use super::handle::RequestRecord;
 use super::json;
 use super::market::dialogue::Format;
@@ -38,20 +41,22 @@ use super::market::feed::Feed;
 use super::market::pulse::Pulse;
 use super::market::socket::{self, Opening, Slots};
 use super::route::{Endpoint, Route};
-use super::stream::{self, Hub};
+use super::sse::{self, EventLog};
+use super::stream::{self, Encoding, Hub};
+use super::truth::{Entry, Text, Truth, executions};
 
 /// Largest request body read; an order is a few hundred bytes.
 const BODY_MAX: usize = 256 * 1024;
 /// Requests remembered; older ones are forgotten first.
 const LOG_MAX: usize = 100_000;
-/// Size of one piece of an overlong answer.
-const HUGE_CHUNK: usize = 64 * 1024;
 
 /// What all tasks of one simulator share. The lock is never held across an await.
 pub(crate) struct Shared {
     pub(crate) config: SimConfig,
     pub(crate) clock: VenueClock,
     pub(crate) script: Script,
+    pub(crate) blind: Blind,
+    pub(crate) truth: Truth,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Where every price comes from; it has no part in the world's lock.
@@ -68,6 +73,7 @@ pub(crate) struct Shared {
 pub(crate) struct World {
     pub(crate) exchange: Exchange,
     pub(crate) hub: Hub,
+    pub(crate) events: EventLog,
     pub(crate) log: RequestLog,
     /// Which market-data feeds are taken.
     pub(crate) slots: Slots,
@@ -167,15 +173,18 @@ impl Shared {
         let world = World {
             exchange,
             hub: Hub::default(),
+            events: EventLog::default(),
             log: RequestLog::default(),
             slots: Slots::default(),
             quota,
             met: began_at,
         };
         Self {
+            script: Script::new(config.seed),
+            blind: Blind::default(),
+            truth: Truth::new(config.seed, clock.now()),
             config,
             clock,
-            script: Script::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             tape,
@@ -200,17 +209,40 @@ impl Shared {
             world.exchange.tick(*moment);
         }
         world.exchange.advance(now);
+        self.report(&mut world, now);
         let outcome = act(&mut world.exchange, now);
-        for event in world.exchange.take_events() {
-            world.hub.publish(json::trade_update(&event));
-        }
+        self.report(&mut world, now);
         drop(world);
         self.wake.notify_one();
         outcome
     }
 
-    fn commit(&self, call: &Call<'_>) -> Answer {
-        self.act(|exchange, now| api::answer(exchange, now, call))
+    /// Hands new events to the streams and to the truth log.
+    fn report(&self, world: &mut World, now: Timestamp) {
+        for event in world.exchange.take_events() {
+            let order = &event.view.order;
+            let entry = Entry::Event {
+                event: event.kind.as_str(),
+                event_id: &event.event_id,
+                execution_id: event.execution_id.map(Text),
+                order_id: Text(order.id),
+                client_order_id: &order.client_order_id,
+                status: order.status.as_str(),
+                filled_qty: Text(order.filled_qty.normalize()),
+            };
+            self.truth.note(now, &entry);
+            for executed in executions(&event) {
+                self.truth.note(now, &Entry::Fill(executed));
+            }
+            let frame = json::trade_update(&event);
+            world.events.publish(&event, &frame);
+            world.hub.publish(frame.into());
+        }
+    }
+
+    /// Adds to the truth log, now.
+    pub(crate) fn note(&self, entry: &Entry<'_>) {
+        self.truth.note(self.clock.now(), entry);
     }
 }
 
@@ -223,6 +255,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
         };
         match accepted {
             Ok((socket, peer)) => {
+                no_delay(&socket, peer);
                 shared.tasks.spawn(connection(Arc::clone(&shared), socket, peer));
             }
             Err(error) => {
@@ -233,15 +266,22 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
-async fn connection(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
-    // A small answer must not wait for the next one.
+/// A small answer must not wait for the next one.
+pub(crate) fn no_delay(socket: &TcpStream, peer: SocketAddr) {
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%peer, %error, "answers may be delayed");
     }
+}
+
+/// Serves one connection, of TCP or of TLS over it.
+pub(crate) async fn connection<S>(shared: Arc<Shared>, socket: S, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let cut = CancellationToken::new();
     let service = service_fn(|request| {
         let (shared, cut) = (Arc::clone(&shared), cut.clone());
-        async move { Ok::<_, Infallible>(respond(shared, request, cut).await) }
+        async move { Ok::<_, Infallible>(respond(shared, request, peer, cut).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(socket), service)
@@ -255,7 +295,12 @@ async fn connection(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     }
 }
 
-async fn respond(shared: Arc<Shared>, request: Request<Incoming>, cut: CancellationToken) -> Response<Body> {
+async fn respond(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    cut: CancellationToken,
+) -> Response<Body> {
     let received_at = Instant::now();
     let (parts, body) = request.into_parts();
     let target = parts
@@ -265,7 +310,7 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>, cut: Cancellat
     let route = Route::find(parts.method.as_str(), parts.uri.path());
     let endpoint = route.as_ref().ok().map(|route| route.endpoint);
     if endpoint == Some(Endpoint::Stream) {
-        return upgrade(&shared, Request::from_parts(parts, body));
+        return open_stream(shared, Request::from_parts(parts, body), &target, &cut).await;
     }
     if let Some(feed) = Feed::at(parts.uri.path())
         && parts.headers.contains_key(header::UPGRADE)
@@ -273,25 +318,31 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>, cut: Cancellat
         return market_data(&shared, feed, Request::from_parts(parts, body));
     }
     let body = axum::body::to_bytes(Body::new(body), BODY_MAX).await;
+    if admin::is_for(parts.uri.path()) {
+        return admin::answer(&shared, peer, &parts, &body.unwrap_or_default());
+    }
     let (within_quota, quota, serial) = {
+        let text = body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
         let mut world = shared.world();
         let (within, quota) = world.quota.spend(wall());
-        let serial = world.log.receive(RequestRecord {
+        let serial = world.log.received + 1;
+        note_request(&shared, Some(serial), &parts, &target, endpoint, &text);
+        world.log.receive(RequestRecord {
             method: parts.method.to_string(),
             path: target.clone(),
             endpoint,
-            body: body
-                .as_deref()
-                .map(|body| String::from_utf8_lossy(body).into_owned())
-                .unwrap_or_default(),
+            body: text.into_owned(),
             status: None,
             received_at,
         });
         (within, quota, serial)
     };
-    let reply = shared
-        .script
-        .take(endpoint, &target, body.as_deref().unwrap_or_default());
+    let struck = shared.take_fault(
+        Some(serial),
+        endpoint,
+        &target,
+        body.as_deref().unwrap_or_default(),
+    );
     let checked = authenticate(&parts.headers, &shared.config)
         .and(route)
         .and_then(|route| {
@@ -302,117 +353,90 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>, cut: Cancellat
             }
         })
         .and_then(|route| Ok((route, body.map_err(|_| Refusal::body_too_large())?)));
-    let mut response = match (checked, reply) {
-        (Err(refusal), None) => plain(&Answer::from(&refusal)),
-        (Err(refusal), Some(reply)) => misbehave(&cut, reply, || Answer::from(&refusal)).await,
-        (Ok((route, body)), reply) => {
-            let UrlQuery(query) = UrlQuery::try_from_uri(&parts.uri).unwrap_or_default();
-            let call = Call {
-                route: &route,
-                query: Query(query),
-                body: &body,
+    let UrlQuery(query) = UrlQuery::try_from_uri(&parts.uri).unwrap_or_default();
+    let query = Query(query);
+    let mut response = match (checked, struck) {
+        (Ok((route, _)), None) if route.endpoint.is_events() => {
+            sse::open(&shared, route.endpoint, &query, &parts.headers, cut)
+        }
+        (Ok((route, _)), Some(Reply::Delay(duration))) if route.endpoint.is_events() => {
+            tokio::time::sleep(duration).await;
+            sse::open(&shared, route.endpoint, &query, &parts.headers, cut)
+        }
+        (checked, struck) => {
+            let work = checked.map(|(route, body)| Work { route, query, body });
+            let deed = Deed {
+                shared: Arc::clone(&shared),
+                serial,
+                work,
             };
-            match reply {
-                None => plain(&shared.commit(&call)),
-                Some(reply) => misbehave(&cut, reply, || shared.commit(&call)).await,
+            match struck {
+                None => plain(deed.commit()),
+                Some(reply) => perform(deed, &cut, reply).await,
             }
         }
     };
-    shared.world().log.answered(serial, response.status().as_u16());
+    let status = response.status().as_u16();
+    shared.world().log.answered(serial, status);
+    let entry = Entry::Answer {
+        request: serial,
+        status,
+    };
+    shared.note(&entry);
     stamp(response.headers_mut(), serial, quota);
     response
 }
 
-/// Carries out a scripted fault. `commit` does what was asked and gives the true answer.
-async fn misbehave(cut: &CancellationToken, reply: Reply, commit: impl Fn() -> Answer) -> Response<Body> {
-    match reply {
-        Reply::Status {
-            code,
-            body,
-            content_type,
-        } => response(code, content_type, Body::from(body)),
-        Reply::StatusAfterCommit {
-            code,
-            body,
-            content_type,
-        } => {
-            commit();
-            response(code, content_type, Body::from(body))
-        }
-        Reply::Delay(duration) => {
+fn note_request(
+    shared: &Shared,
+    request: Option<u64>,
+    parts: &Parts,
+    path: &str,
+    endpoint: Option<Endpoint>,
+    body: &str,
+) {
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let auth = match (text("apca-api-key-id"), text("authorization")) {
+        (Some(_), _) => "key",
+        (None, Some(_)) => "bearer",
+        (None, None) => "none",
+    };
+    let entry = Entry::Request {
+        request,
+        method: parts.method.as_str(),
+        path,
+        endpoint: endpoint.map(Endpoint::name),
+        auth,
+        user_agent: text("user-agent"),
+        content_type: text("content-type"),
+        body,
+    };
+    shared.note(&entry);
+}
+
+/// An upgrade is a request: what befalls it comes first.
+async fn open_stream(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    target: &str,
+    cut: &CancellationToken,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    note_request(&shared, None, &parts, target, Some(Endpoint::Stream), "");
+    let request = Request::from_parts(parts, body);
+    match shared.take_fault(None, Some(Endpoint::Stream), target, b"") {
+        None => upgrade(&shared, request),
+        Some(Reply::Delay(duration)) => {
             tokio::time::sleep(duration).await;
-            plain(&commit())
+            upgrade(&shared, request)
         }
-        Reply::DelayAfterCommit(duration) => {
-            let answer = commit();
-            tokio::time::sleep(duration).await;
-            plain(&answer)
-        }
-        Reply::Hang => std::future::pending().await,
-        Reply::HangAfterCommit => {
-            commit();
-            std::future::pending().await
-        }
-        Reply::CutBeforeCommit => {
-            cut.cancel();
-            std::future::pending().await
-        }
-        Reply::CutAfterCommit => {
-            commit();
-            cut.cancel();
-            std::future::pending().await
-        }
-        Reply::CutMidBody => {
-            let answer = commit();
-            let half = answer
-                .body
-                .get(..answer.body.len() / 2)
-                .unwrap_or_default()
-                .to_owned();
-            let pieces = [
-                Ok(Bytes::from(half)),
-                Err(std::io::Error::other("cut by the script")),
-            ];
-            response(
-                answer.status,
-                "application/json",
-                Body::from_stream(futures_util::stream::iter(pieces)),
-            )
-        }
-        Reply::TooMany { retry_after, reset } => {
-            let mut response = plain(&Answer::from(&Refusal::rate_limited()));
-            let headers = response.headers_mut();
-            if let Some(after) = retry_after {
-                headers.insert(header::RETRY_AFTER, after.as_secs().into());
-            }
-            if let Some(reset) = reset {
-                headers.insert("x-ratelimit-reset", reset.into());
-            }
-            response
-        }
-        Reply::Redirect(location) => {
-            let mut response = response(307, "text/plain", Body::empty());
-            if let Ok(location) = HeaderValue::from_str(&location) {
-                response.headers_mut().insert(header::LOCATION, location);
-            }
-            response
-        }
-        Reply::HugeBody(size) => {
-            commit();
-            let chunk = Bytes::from(vec![b' '; HUGE_CHUNK]);
-            let lengths = (0..size)
-                .step_by(HUGE_CHUNK)
-                .map(move |at| HUGE_CHUNK.min(size - at));
-            let pieces = lengths.map(move |length| Ok::<_, Infallible>(chunk.slice(..length)));
-            response(
-                200,
-                "application/json",
-                Body::from_stream(futures_util::stream::iter(pieces)),
-            )
-        }
-        Reply::BodyGarbage => {
-            commit();
-            response(200, "application/json", Body::from("{\"id\": \u{fffd}not json"))
+        Some(reply) => {
+            let deed = Deed {
+                shared,
+                serial: 0,
+                work: Err(Refusal::endpoint_not_found()),
+            };
+            perform(deed, cut, reply).await
         }
     }
 }
@@ -438,15 +462,16 @@ fn upgrade(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Bod
         return response(426, "text/plain", Body::from("websocket upgrade required"));
     };
     let Some(admission) = shared.world().hub.admit() else {
-        return plain(&Answer {
+        return plain(Answer {
             status: 429,
             body: r#"{"message":"too many requests."}"#.to_owned(),
         });
     };
+    let encoding = Encoding::asked(request.headers(), shared.config.binary_frames);
     let upgrade = hyper::upgrade::on(&mut request);
     shared
         .tasks
-        .spawn(stream::serve(Arc::clone(shared), upgrade, admission));
+        .spawn(stream::serve(Arc::clone(shared), upgrade, admission, encoding));
     switching
 }
 
@@ -499,22 +524,22 @@ fn handshake(headers: &HeaderMap) -> Option<Response<Body>> {
     Some(response)
 }
 
-fn plain(answer: &Answer) -> Response<Body> {
-    let body = if answer.body.is_empty() {
-        Body::empty()
-    } else {
-        Body::from(answer.body.clone())
-    };
-    response(answer.status, "application/json; charset=UTF-8", body)
+pub(crate) fn plain(answer: Answer) -> Response<Body> {
+    response(
+        answer.status,
+        "application/json; charset=UTF-8",
+        Body::from(answer.body),
+    )
 }
 
-fn response(status: u16, content_type: &'static str, body: Body) -> Response<Body> {
+/// A content type that no header can carry is left out.
+pub(crate) fn response(status: u16, content_type: &str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if status != StatusCode::NO_CONTENT.as_u16() {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if status != StatusCode::NO_CONTENT.as_u16()
+        && let Ok(content_type) = HeaderValue::from_str(content_type)
+    {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     response
 }

@@ -31,7 +31,7 @@ async fn an_order_taken_before_the_answer_was_lost_is_found_and_not_sent_again()
     let page = |code| Reply::StatusAfterCommit {
         code,
         body: "<html>sorry</html>".to_owned(),
-        content_type: "text/html",
+        content_type: "text/html".into(),
     };
     let cases = [
         ("cut-off", Reply::CutAfterCommit),

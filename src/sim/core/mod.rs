@@ -43,6 +43,7 @@ pub use request::{LegRequest, OrderRequest, ReplaceRequest, StopLoss, TakeProfit
 pub(crate) use assets::{Asset, Assets};
 pub(crate) use calendar::{EXTENDED_CLOSE, EXTENDED_OPEN, Session, day_begins_at, new_york, new_york_day};
 pub(crate) use queries::{AccountView, ClockView, FillFilter, ListFilter, StatusFilter};
+pub(crate) use rng::Seeded;
 
 /// Finest quantity the venue keeps, in decimal places.
 const QTY_SCALE: u32 = 9;

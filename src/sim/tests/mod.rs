@@ -12,6 +12,13 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::*;
 
+mod admin;
+mod events;
+mod faults;
+mod fuzz;
+mod streams;
+mod truth;
+
 const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn fast_sim() -> Sim {

@@ -1,0 +1,101 @@
+//! What one request asks of the venue, apart from the moment at which it is done.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::api::{self, Answer, Call, Query};
+use super::core::Refusal;
+use super::route::Route;
+use super::server::Shared;
+use super::truth::Entry;
+
+/// The part of an order's JSON that says which it is.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    client_order_id: Option<Cow<'a, str>>,
+}
+
+/// One request on its way to be carried out: at once, late or never, but never twice.
+pub(crate) struct Deed {
+    pub(crate) shared: Arc<Shared>,
+    /// The request's number.
+    pub(crate) serial: u64,
+    /// What is to be done, or why nothing may be.
+    pub(crate) work: Result<Work, Refusal>,
+}
+
+pub(crate) struct Work {
+    pub(crate) route: Route,
+    pub(crate) query: Query,
+    pub(crate) body: Bytes,
+}
+
+impl Deed {
+    /// Does what was asked and gives the true answer.
+    pub(crate) fn commit(self) -> Answer {
+        match self.work {
+            Ok(Work { route, query, body }) => {
+                let call = Call {
+                    route: &route,
+                    query,
+                    body: &body,
+                };
+                self.shared.commit(self.serial, &call)
+            }
+            Err(refusal) => Answer::from(&refusal),
+        }
+    }
+
+    /// Does what was asked, then `and`, before anybody else can see it.
+    pub(crate) fn commit_then(self, and: impl FnOnce(&Shared, &Answer)) -> Answer {
+        let shared = Arc::clone(&self.shared);
+        let answer = self.commit();
+        and(&shared, &answer);
+        answer
+    }
+
+    /// Does what was asked in a while, unless the simulator stops before.
+    pub(crate) fn commit_later(self, after: Duration) {
+        let shared = Arc::clone(&self.shared);
+        let tasks = shared.tasks.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = shared.stop.cancelled() => {}
+                () = tokio::time::sleep(after) => {
+                    self.commit();
+                }
+            }
+        });
+    }
+}
+
+impl Shared {
+    fn commit(&self, serial: u64, call: &Call<'_>) -> Answer {
+        let endpoint = call.route.endpoint;
+        let answer = self.act(|exchange, now| {
+            let answer = api::answer(exchange, now, call);
+            if endpoint.method() != "GET" && answer.status < 300 {
+                let named: Named<'_> = serde_json::from_str(&answer.body).unwrap_or_default();
+                let argument = Some(call.route.argument.as_str()).filter(|id| !id.is_empty());
+                let entry = Entry::Commit {
+                    request: serial,
+                    endpoint: endpoint.name(),
+                    status: answer.status,
+                    order_id: named.id.as_deref().or(argument),
+                    client_order_id: named.client_order_id.as_deref(),
+                };
+                self.truth.note(now, &entry);
+            }
+            answer
+        });
+        self.blind.veil(endpoint, answer)
+    }
+}

@@ -34,6 +34,7 @@ use spans::Hours;
 use walk::Walk;
 
 pub(crate) use bars::bar_of;
+pub(crate) use noise::hash as chance;
 pub(crate) use recording::{Recording, RecordingBuilder};
 pub(crate) use splits::{Split, Splits};
 pub(crate) use timeframe::Timeframe;

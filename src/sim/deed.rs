@@ -54,7 +54,7 @@ impl Deed {
         }
     }
 
-    /// Does what was asked, then `and`, before anybody else can see it.
+    /// Does what was asked, then `and`, with nothing awaited in between.
     pub(crate) fn commit_then(self, and: impl FnOnce(&Shared, &Answer)) -> Answer {
         let shared = Arc::clone(&self.shared);
         let answer = self.commit();

@@ -12,7 +12,7 @@
 //! | `answer` | `request`, `status`: handed to the socket |
 //! | `event` | `event`, `event_id`, `execution_id`, `order_id`, `client_order_id`, `status`, `filled_qty`: the venue reports |
 //! | `fill` | `execution_id`, `order_id`, `client_order_id`, `symbol`, `side`, `qty`, `price`, `cum_qty`, `leaves_qty`, `position_qty` |
-//! | `session` | `stream`, `session` (its number), `state` (`opened`, `closed`) |
+//! | `session` | `stream`, `session` (its number, among websockets or among event streams), `state` (`opened`, `closed`) |
 //! | `frame` | `stream`, `session`, `encoding` (`binary`, `text`, `msgpack`, `sse`), `text`: handed to the socket, before encoding |
 //! | `lever` | `what`: somebody moved the venue by hand |
 //! | `lost` | `records`: so many lines could not be written, see below |
@@ -246,8 +246,9 @@ impl Truth {
 
     /// Adds a record. A leaf lock and a few microseconds: callable while the world is locked, which keeps the order.
     pub(crate) fn note(&self, at: Timestamp, entry: &Entry<'_>) {
+        let mut log = self.log();
         let mono_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.log().add(mono_ns, at, entry);
+        log.add(mono_ns, at, entry);
     }
 
     /// Records from number `since` on, at most `limit` of them.

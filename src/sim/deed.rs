@@ -70,7 +70,9 @@ impl Deed {
             tokio::select! {
                 () = shared.stop.cancelled() => {}
                 () = tokio::time::sleep(after) => {
-                    self.commit();
+                    let request = self.serial;
+                    let status = self.commit().status;
+                    shared.note(&Entry::Late { request, status });
                 }
             }
         });

@@ -10,6 +10,7 @@
 //! | `fault` | `request` or `stream`, `fault` (its number in the script), `what` (as it is written) |
 //! | `commit` | `request`, `endpoint`, `status`, `order_id`, `client_order_id` (null where the answer names no order): the venue acted, whatever its client is told |
 //! | `answer` | `request`, `status`: handed to the socket |
+//! | `late` | `request`, `status`: carried out after its answer, with a status that nobody is told |
 //! | `event` | `event`, `event_id`, `execution_id`, `order_id`, `client_order_id`, `status`, `filled_qty`: the venue reports |
 //! | `fill` | `execution_id`, `order_id`, `client_order_id`, `symbol`, `side`, `qty`, `price`, `cum_qty`, `leaves_qty`, `position_qty` |
 //! | `session` | `stream`, `session` (its number, among websockets or among event streams), `state` (`opened`, `closed`) |
@@ -80,6 +81,10 @@ pub(crate) enum Entry<'a> {
         client_order_id: Option<&'a str>,
     },
     Answer {
+        request: u64,
+        status: u16,
+    },
+    Late {
         request: u64,
         status: u16,
     },

@@ -257,6 +257,34 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn the_hello_names_the_seed_the_faults_and_every_sdk() {
+        let line = [
+            "sim",
+            "--listen",
+            "127.0.0.1:0",
+            "--seed",
+            "77",
+            "--fault",
+            "get_clock 5%: hang",
+        ];
+        let arguments = Line::parse_from(line).arguments;
+        let sim = Sim::start(arguments.config()).await.unwrap();
+        let hello = hello(&sim, &arguments);
+        let parts = [
+            "seed 77",
+            "get_clock 5%: hang",
+            "nalpaca",
+            "alpaca-py",
+            "Go v3",
+            "JavaScript 4+",
+        ];
+        for part in parts.into_iter().chain([sim.base_url().as_str()]) {
+            assert!(hello.contains(part), "{part:?} is not in\n{hello}");
+        }
+        sim.stop().await;
+    }
+
     #[test]
     fn help_has_every_word_and_the_levers() {
         let help = Line::command().render_long_help().to_string();

@@ -57,7 +57,7 @@ impl Deed {
         }
     }
 
-    /// Does what was asked, then `and`, before anybody else can see it.
+    /// Does what was asked, then `and`, with nothing awaited in between.
     pub(crate) fn commit_then(self, and: impl FnOnce(&Shared, &Answer)) -> Answer {
         let shared = Arc::clone(&self.shared);
         let answer = self.commit();
@@ -73,7 +73,9 @@ impl Deed {
             tokio::select! {
                 () = shared.stop.cancelled() => {}
                 () = tokio::time::sleep(after) => {
-                    self.commit();
+                    let request = self.serial;
+                    let status = self.commit().status;
+                    shared.note(&Entry::Late { request, status });
                 }
             }
         });

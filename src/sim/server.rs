@@ -30,7 +30,7 @@ use super::admin;
 use super::api::{Answer, Query};
 use super::clock::{VenueClock, wall};
 use super::config::SimConfig;
-use super::core::tape::{Tape, TapeConfig};
+use super::core::tape::{Splits, Tape, TapeConfig};
 use super::core::{Assets, Exchange, Refusal};
 use super::deed::{Deed, Work};
 use super::fault::{Blind, Reply, Script, perform};
@@ -153,13 +153,25 @@ impl Shared {
     pub(crate) fn new(config: SimConfig) -> Self {
         let clock = VenueClock::new(config.pace);
         let began_at = clock.now();
-        let assets = Arc::new(Assets::new());
+        let recording = config.replay.as_ref().map(|replay| Arc::clone(&replay.recording));
+        let recorded = recording
+            .as_ref()
+            .map(|recording| recording.symbols())
+            .unwrap_or_default();
+        let assets = Arc::new(Assets::with(&recorded));
+        // Who replays a file knows whether its prices are adjusted; nothing is assumed.
+        let splits = match (&config.splits, &recording) {
+            (Some(splits), _) => Splits::new(splits.clone()),
+            (None, Some(_)) => Splits::new(Vec::new()),
+            (None, None) => Splits::default(),
+        };
         let tape = TapeConfig {
             seed: config.seed,
             trade_interval: config.trade_interval,
             quote_interval: config.quote_interval,
             market: config.market,
-            ..TapeConfig::default()
+            splits,
+            recording,
         };
         let tape = Arc::new(Tape::new(tape, Arc::clone(&assets), began_at));
         let exchange = super::core::ExchangeConfig {

@@ -120,6 +120,32 @@ impl Assets {
         Self { listed }
     }
 
+    /// The same, and these symbols with the price that each begins at: a pair with a slash is a coin, all else a share.
+    pub(crate) fn with(extra: &[(&str, Decimal)]) -> Self {
+        let mut assets = Self::new();
+        for (symbol, price) in extra {
+            if assets.listed.iter().any(|asset| asset.symbol == *symbol) {
+                continue;
+            }
+            let is_coin = symbol.contains('/');
+            assets.listed.push(Asset {
+                id: asset_id(symbol),
+                class: if is_coin {
+                    AssetClass::Crypto
+                } else {
+                    AssetClass::UsEquity
+                },
+                symbol: (*symbol).to_owned(),
+                name: "A replayed symbol",
+                exchange: if is_coin { "CRYPTO" } else { "NYSE" },
+                underlying: None,
+                contract: None,
+                base_price: *price,
+            });
+        }
+        assets
+    }
+
     pub(crate) fn listed(&self) -> &[Asset] {
         &self.listed
     }

@@ -27,6 +27,7 @@ mod request;
 mod risk;
 mod rng;
 mod rules;
+mod standing;
 pub mod tape;
 #[cfg(test)]
 mod tests;

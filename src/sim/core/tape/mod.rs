@@ -195,16 +195,17 @@ impl Tape {
         recorded.unwrap_or_else(|| self.walk(asset).price_at(at))
     }
 
-    /// What the market offers, whether or not it is open.
-    pub(crate) fn quote_at(&self, asset: &Asset, at: Timestamp) -> Quote {
+    /// What the market offers, and the price of the last trade, whether or not it is open.
+    pub(crate) fn look(&self, asset: &Asset, at: Timestamp) -> (Quote, Decimal) {
         let levers = self.levers();
         if levers.pinned(&asset.symbol, at).is_none()
             && let Some(recording) = self.recording()
             && let Some(quote) = recording.quote_at(&asset.symbol, at)
         {
-            return quote;
+            return (quote, self.price_with(&levers, asset, at));
         }
-        self.quote_around(asset, self.price_with(&levers, asset, at), at)
+        let last = self.price_with(&levers, asset, at);
+        (self.quote_around(asset, last, at), last)
     }
 
     fn quote_around(&self, asset: &Asset, last: Decimal, at: Timestamp) -> Quote {
@@ -313,7 +314,7 @@ impl Tape {
         self.recording().filter(|recording| recording.has(&asset.symbol))
     }
 
-    fn walk(&self, asset: &Asset) -> Walk {
+    fn walk(&self, asset: &Asset) -> Walk<'_> {
         Walk::new(self.config.seed, asset, self.config.splits.of(&asset.symbol))
     }
 

@@ -8,8 +8,9 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::core::{
-    AccountView, Asset, AssetClass, ClockView, EXTENDED_CLOSE, EXTENDED_OPEN, Event, Fill, LegExecution,
-    Order, OrderClass, OrderView, PositionView, Refusal, Session, Trail, new_york, new_york_day,
+    AccountView, Asset, AssetClass, ClockView, Configuration, EXTENDED_CLOSE, EXTENDED_OPEN, Event, Fill,
+    LegExecution, OPTIONS_LEVEL_MAX, Order, OrderClass, OrderView, PositionView, Refusal, Session, Trail,
+    new_york, new_york_day,
 };
 
 /// A decimal as the wire spells it: a string without trailing zeros.
@@ -293,7 +294,7 @@ pub(crate) fn position(view: &PositionView) -> serde_json::Value {
 }
 
 pub(crate) fn account(view: &AccountView, now: Timestamp) -> serde_json::Value {
-    let funds = view.funds;
+    let (funds, settings) = (view.funds, &view.configuration);
     let exposure = funds.long_value - funds.short_value;
     let number: String = view.id.simple().to_string().chars().take(9).collect();
     let balance_day = new_york_day(now)
@@ -311,10 +312,10 @@ pub(crate) fn account(view: &AccountView, now: Timestamp) -> serde_json::Value {
         "trading_blocked": false,
         "transfers_blocked": false,
         "account_blocked": false,
-        "trade_suspended_by_user": false,
-        "shorting_enabled": true,
-        "options_approved_level": 3,
-        "options_trading_level": 3,
+        "trade_suspended_by_user": settings.suspend_trade,
+        "shorting_enabled": !settings.no_shorting,
+        "options_approved_level": OPTIONS_LEVEL_MAX,
+        "options_trading_level": settings.max_options_trading_level.unwrap_or(OPTIONS_LEVEL_MAX),
         "crypto_tier": 1,
         "admin_configurations": {},
         "user_configurations": null,
@@ -322,8 +323,8 @@ pub(crate) fn account(view: &AccountView, now: Timestamp) -> serde_json::Value {
         "pattern_day_trader": false,
         "daytrade_count": 0,
         "bod_dtbp": 0,
-        "dtbp_check": "entry",
-        "pdt_check": "entry",
+        "dtbp_check": settings.dtbp_check,
+        "pdt_check": settings.pdt_check,
     });
     let amounts = [
         ("cash", view.cash),
@@ -354,6 +355,22 @@ pub(crate) fn account(view: &AccountView, now: Timestamp) -> serde_json::Value {
         fields.extend(amounts.map(|(key, amount)| (key.to_owned(), text(amount))));
     }
     json
+}
+
+pub(crate) fn configuration(settings: &Configuration) -> serde_json::Value {
+    serde_json::json!({
+        "closing_transactions_only": settings.closing_transactions_only,
+        "disable_overnight_trading": settings.disable_overnight_trading,
+        "dtbp_check": settings.dtbp_check,
+        "fractional_trading": settings.fractional_trading,
+        "max_margin_multiplier": settings.max_margin_multiplier,
+        "max_options_trading_level": settings.max_options_trading_level,
+        "no_shorting": settings.no_shorting,
+        "pdt_check": settings.pdt_check,
+        "ptp_no_exception_entry": settings.ptp_no_exception_entry,
+        "suspend_trade": settings.suspend_trade,
+        "trade_confirm_email": settings.trade_confirm_email,
+    })
 }
 
 pub(crate) fn fill(fill: &Fill) -> serde_json::Value {

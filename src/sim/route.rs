@@ -51,6 +51,8 @@ endpoints! {
     GetPosition = "get_position": "GET" "/v2/positions/{}",
     ClosePosition = "close_position": "DELETE" "/v2/positions/{}",
     GetAccount = "get_account": "GET" "/v2/account",
+    GetConfigurations = "get_configurations": "GET" "/v2/account/configurations",
+    SetConfigurations = "set_configurations": "PATCH" "/v2/account/configurations",
     ListActivities = "list_activities": "GET" "/v2/account/activities",
     ListActivitiesOfType = "list_activities_of_type": "GET" "/v2/account/activities/{}",
     GetClock = "get_clock": "GET" "/v2/clock",

@@ -13,12 +13,14 @@
 mod assets;
 mod book;
 mod calendar;
+mod configuration;
 mod event;
 mod exchange;
 mod ledger;
 mod lifecycle;
 mod matching;
 mod order;
+mod paperwork;
 mod prices;
 mod queries;
 mod refusal;
@@ -43,6 +45,7 @@ pub use request::{LegRequest, OrderRequest, ReplaceRequest, StopLoss, TakeProfit
 
 pub(crate) use assets::{Asset, Assets};
 pub(crate) use calendar::{EXTENDED_CLOSE, EXTENDED_OPEN, Session, day_begins_at, new_york, new_york_day};
+pub(crate) use configuration::{Configuration, ConfigurationChange, OPTIONS_LEVEL_MAX};
 pub(crate) use queries::{AccountView, ClockView, FillFilter, ListFilter, StatusFilter};
 pub(crate) use rng::Seeded;
 

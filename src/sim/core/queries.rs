@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::assets::{Asset, AssetClass};
 use super::calendar::{Session, next_close, next_open};
+use super::configuration::Configuration;
 use super::event::{Fill, OrderView};
 use super::exchange::Exchange;
 use super::ledger::Position;
@@ -83,6 +84,7 @@ pub(crate) struct AccountView {
     pub(crate) cash: Decimal,
     pub(crate) last_equity: Decimal,
     pub(crate) funds: super::risk::Funds,
+    pub(crate) configuration: Configuration,
 }
 
 /// What the venue's clock says.
@@ -292,7 +294,7 @@ impl Exchange {
         } else {
             TimeInForce::Day
         };
-        self.submit(
+        self.place(
             now,
             OrderRequest {
                 symbol: Some(held.symbol),
@@ -335,6 +337,7 @@ impl Exchange {
             cash: self.ledger.cash,
             last_equity: self.config.cash,
             funds: self.funds(),
+            configuration: self.configuration().clone(),
         }
     }
 

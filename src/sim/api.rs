@@ -1,19 +1,19 @@
 //! One request in, one answer out: the venue's REST interface without its sockets.
 
+mod activities;
+
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
 
 use super::core::{
-    Exchange, FillFilter, ListFilter, OrderView, Refusal, Side, StatusFilter, day_begins_at, new_york_day,
+    Exchange, ListFilter, OrderView, Refusal, Side, StatusFilter, day_begins_at, new_york_day,
 };
 use super::route::{Endpoint, Route};
 use super::{body, json};
 
 /// Rows of an order list unless asked otherwise, and at most.
 const LIST_LIMIT: (usize, usize) = (50, 500);
-/// Rows of an activity page, by default and at most.
-const PAGE_SIZE: usize = 100;
 /// Days a calendar covers at most, which keeps one answer small.
 const CALENDAR_DAYS_MAX: i64 = 3_700;
 
@@ -176,13 +176,16 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
             exchange.configure(&body::configuration(call.body)?);
             Ok(Answer::ok(&json::configuration(exchange.configuration())))
         }
-        Endpoint::ListActivities => {
-            let kinds = call.query.list("activity_types");
-            let fills_wanted = kinds.is_none_or(|kinds| kinds.iter().any(|kind| kind == "FILL"))
-                && call.query.get("category") != Some("non_trade_activity");
-            list_fills(exchange, &call.query, fills_wanted)
+        Endpoint::ExerciseOption => Ok(Answer::ok(&json::exercised(exchange.exercise(now, argument)?))),
+        Endpoint::DoNotExerciseOption => {
+            exchange.do_not_exercise(now, argument)?;
+            Ok(Answer {
+                status: 200,
+                body: String::new(),
+            })
         }
-        Endpoint::ListActivitiesOfType => list_fills(exchange, &call.query, argument == "FILL"),
+        Endpoint::ListActivities => activities::list(exchange, &call.query, None),
+        Endpoint::ListActivitiesOfType => activities::list(exchange, &call.query, Some(argument)),
         Endpoint::GetClock => Ok(Answer::ok(&json::clock(exchange.clock(now), now))),
         Endpoint::GetCalendar => calendar(exchange, now, &call.query),
         Endpoint::ListAssets => {
@@ -264,29 +267,6 @@ fn list_orders(exchange: &Exchange, query: &Query) -> Result<Answer, Refusal> {
     };
     let views: Vec<OrderView> = exchange.list(&filter);
     let rows: Vec<_> = views.iter().map(json::order).collect();
-    Ok(Answer::ok(&rows))
-}
-
-fn list_fills(exchange: &Exchange, query: &Query, wanted: bool) -> Result<Answer, Refusal> {
-    let (mut after, mut until) = (query.moment("after")?, query.moment("until")?);
-    if let Some(day) = query.day("date")? {
-        // `after` is strict, so step back by the finest tick.
-        after = day_begins_at(day).checked_sub(1.nanosecond()).ok();
-        until = day.tomorrow().ok().map(day_begins_at);
-    }
-    let filter = FillFilter {
-        after,
-        until,
-        ascending: query.ascending()?,
-        page_size: query.count("page_size")?.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE),
-        page_token: query.get("page_token").map(str::to_owned),
-    };
-    let fills = if wanted {
-        exchange.history(&filter)
-    } else {
-        Vec::new()
-    };
-    let rows: Vec<_> = fills.into_iter().map(json::fill).collect();
     Ok(Answer::ok(&rows))
 }
 

@@ -8,9 +8,9 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::core::{
-    AccountView, Asset, AssetClass, ClockView, Configuration, EXTENDED_CLOSE, EXTENDED_OPEN, Event, Fill,
-    LegExecution, OPTIONS_LEVEL_MAX, Order, OrderClass, OrderView, PositionView, Refusal, Session, Trail,
-    new_york, new_york_day,
+    AccountView, Activity, Asset, AssetClass, ClockView, Configuration, EXTENDED_CLOSE, EXTENDED_OPEN, Event,
+    Exercised, Fill, LegExecution, OPTIONS_LEVEL_MAX, Order, OrderClass, OrderView, PositionView, Posting,
+    Refusal, Session, Trail, new_york, new_york_day,
 };
 
 /// A decimal as the wire spells it: a string without trailing zeros.
@@ -373,7 +373,38 @@ pub(crate) fn configuration(settings: &Configuration) -> serde_json::Value {
     })
 }
 
-pub(crate) fn fill(fill: &Fill) -> serde_json::Value {
+pub(crate) fn exercised(exercised: Exercised) -> serde_json::Value {
+    serde_json::json!({
+        "qty_exercised": exercised.qty.normalize().to_string(),
+        "qty_remaining": exercised.remaining.normalize().to_string(),
+    })
+}
+
+pub(crate) fn activity(activity: &Activity<'_>) -> serde_json::Value {
+    match activity {
+        Activity::Fill(executed) => fill(executed),
+        Activity::Posting(posted) => posting(posted),
+    }
+}
+
+fn posting(posting: &Posting) -> serde_json::Value {
+    let string = |value: Decimal| value.normalize().to_string();
+    serde_json::json!({
+        "activity_type": posting.kind,
+        "id": posting.activity_id,
+        "created_at": posting.at.to_string(),
+        "date": new_york_day(posting.at).to_string(),
+        "currency": "USD",
+        "description": posting.description,
+        "net_amount": string(posting.net_amount),
+        "price": string(posting.price),
+        "qty": string(posting.qty),
+        "status": "executed",
+        "symbol": posting.symbol.replace('/', ""),
+    })
+}
+
+fn fill(fill: &Fill) -> serde_json::Value {
     let string = |value: Decimal| value.normalize().to_string();
     serde_json::json!({
         "activity_type": "FILL",

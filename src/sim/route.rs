@@ -50,6 +50,8 @@ endpoints! {
     CloseAllPositions = "close_all_positions": "DELETE" "/v2/positions",
     GetPosition = "get_position": "GET" "/v2/positions/{}",
     ClosePosition = "close_position": "DELETE" "/v2/positions/{}",
+    ExerciseOption = "exercise_option": "POST" "/v2/positions/{}/exercise",
+    DoNotExerciseOption = "do_not_exercise_option": "POST" "/v2/positions/{}/do-not-exercise",
     GetAccount = "get_account": "GET" "/v2/account",
     GetConfigurations = "get_configurations": "GET" "/v2/account/configurations",
     SetConfigurations = "set_configurations": "PATCH" "/v2/account/configurations",

@@ -38,17 +38,6 @@ pub(crate) struct ListFilter {
     pub(crate) asset_classes: Option<Vec<String>>,
 }
 
-/// The filters of the trading history.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FillFilter {
-    pub(crate) after: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) ascending: bool,
-    pub(crate) page_size: usize,
-    /// The last id of the previous page.
-    pub(crate) page_token: Option<String>,
-}
-
 /// One position, valued at the current price.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PositionView {
@@ -177,46 +166,6 @@ impl Exchange {
                 Some(view)
             })
             .collect()
-    }
-
-    pub(crate) fn history(&self, filter: &FillFilter) -> Vec<&Fill> {
-        let wanted = |fill: &&Fill| {
-            filter.after.is_none_or(|after| fill.at > after)
-                && filter.until.is_none_or(|until| fill.at < until)
-        };
-        // The token is looked for where it most likely is: near the end the walk comes from.
-        let token = filter.page_token.as_deref();
-        let is_token = |fill: &Fill| Some(fill.activity_id.as_str()) == token;
-        if filter.ascending {
-            let from = match token {
-                Some(_) => self
-                    .fills
-                    .iter()
-                    .rposition(is_token)
-                    .map_or(self.fills.len(), |at| at + 1),
-                None => filter
-                    .after
-                    .map_or(0, |after| self.fills.partition_point(|fill| fill.at <= after)),
-            };
-            self.fills
-                .iter()
-                .skip(from)
-                .filter(wanted)
-                .take(filter.page_size)
-                .collect()
-        } else {
-            let to = match token {
-                Some(_) => self.fills.iter().position(is_token).unwrap_or(0),
-                None => self.fills.len(),
-            };
-            self.fills
-                .iter()
-                .take(to)
-                .rev()
-                .filter(wanted)
-                .take(filter.page_size)
-                .collect()
-        }
     }
 
     /// Every position, by symbol.

@@ -1,6 +1,8 @@
 //! Requests and answers, without sockets.
 
+mod activities;
 mod configuration;
+mod exercise;
 
 use std::time::Duration;
 

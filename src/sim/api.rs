@@ -1,6 +1,7 @@
 //! One request in, one answer out: the venue's REST interface without its sockets.
 
 mod activities;
+mod listings;
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -103,6 +104,14 @@ impl Query {
         self.get(name).map(day).transpose()
     }
 
+    /// One of the words that the parameter may be.
+    pub(crate) fn one_of<'a>(&self, name: &str, words: &[&'a str]) -> Result<Option<&'a str>, Refusal> {
+        let known = |value: &str| words.iter().find(|word| **word == value).copied();
+        self.get(name)
+            .map(|value| known(value).ok_or_else(|| Refusal::invalid(format!("invalid {name}"))))
+            .transpose()
+    }
+
     fn ascending(&self) -> Result<bool, Refusal> {
         match self.get("direction") {
             None | Some("desc") => Ok(false),
@@ -188,22 +197,14 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
         Endpoint::ListActivitiesOfType => activities::list(exchange, &call.query, Some(argument)),
         Endpoint::GetClock => Ok(Answer::ok(&json::clock(exchange.clock(now), now))),
         Endpoint::GetCalendar => calendar(exchange, now, &call.query),
-        Endpoint::ListAssets => {
-            let class = call.query.get("asset_class");
-            let wanted = |name: &str| class.is_none_or(|class| class == name);
-            let active = call.query.get("status").is_none_or(|status| status == "active");
-            let assets = exchange.listed_assets().iter();
-            let rows: Vec<_> = assets
-                .filter(|asset| active && wanted(asset.class.as_str()))
-                .map(json::asset)
-                .collect();
-            Ok(Answer::ok(&rows))
-        }
+        Endpoint::ListAssets => listings::assets(exchange, &call.query),
         Endpoint::GetAsset => {
             let asset = exchange.find_asset(argument);
             let asset = asset.ok_or_else(|| Refusal::not_found(format!("asset not found for {argument}")))?;
             Ok(Answer::ok(&json::asset(&asset)))
         }
+        Endpoint::ListOptionContracts => listings::contracts(exchange, now, &call.query),
+        Endpoint::GetOptionContract => Ok(Answer::ok(&json::contract(&exchange.contract(now, argument)?))),
         // Streams are opened by the server, and market data is not the exchange's.
         Endpoint::Stream
         | Endpoint::TradeEvents
@@ -254,6 +255,10 @@ fn list_orders(exchange: &Exchange, query: &Query) -> Result<Answer, Refusal> {
         None => None,
         Some(word) => Some(Side::parse(word).ok_or_else(|| Refusal::invalid("invalid side"))?),
     };
+    let cursor = |name: &str| {
+        let id = query.get(name).map(Uuid::parse_str).transpose();
+        id.map_err(|_| Refusal::invalid(format!("invalid {name}")))
+    };
     let filter = ListFilter {
         status,
         limit: query.count("limit")?.unwrap_or(default).clamp(1, most),
@@ -264,8 +269,21 @@ fn list_orders(exchange: &Exchange, query: &Query) -> Result<Answer, Refusal> {
         symbols: query.list("symbols"),
         side,
         asset_classes: query.list("asset_class"),
+        before_order: cursor("before_order_id")?,
+        after_order: cursor("after_order_id")?,
     };
-    let views: Vec<OrderView> = exchange.list(&filter);
+    let by_time = filter.after.is_some() || filter.until.is_some();
+    let ways = [
+        filter.before_order.is_some(),
+        filter.after_order.is_some(),
+        by_time,
+    ];
+    if ways.into_iter().filter(|used| *used).count() > 1 {
+        return Err(Refusal::invalid(
+            "only one of before_order_id, after_order_id or after/until is accepted",
+        ));
+    }
+    let views: Vec<OrderView> = exchange.list(&filter)?;
     let rows: Vec<_> = views.iter().map(json::order).collect();
     Ok(Answer::ok(&rows))
 }

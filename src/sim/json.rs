@@ -8,9 +8,9 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::core::{
-    AccountView, Activity, Asset, AssetClass, ClockView, Configuration, EXTENDED_CLOSE, EXTENDED_OPEN, Event,
-    Exercised, Fill, LegExecution, OPTIONS_LEVEL_MAX, Order, OrderClass, OrderView, PositionView, Posting,
-    Refusal, Session, Trail, new_york, new_york_day,
+    AccountView, Activity, Asset, AssetClass, ClockView, Configuration, ContractView, EXTENDED_CLOSE,
+    EXTENDED_OPEN, Event, Exercised, Fill, LegExecution, OPTIONS_LEVEL_MAX, Order, OrderClass, OrderView,
+    PositionView, Posting, Refusal, Session, Trail, new_york, new_york_day,
 };
 
 /// A decimal as the wire spells it: a string without trailing zeros.
@@ -463,7 +463,7 @@ pub(crate) fn asset(asset: &Asset) -> serde_json::Value {
         "easy_to_borrow": is_equity,
         "borrow_status": if is_equity { "easy_to_borrow" } else { "not_available" },
         "fractionable": is_equity || is_crypto,
-        "attributes": if is_equity { vec!["fractional_eh_enabled", "has_options"] } else { Vec::new() },
+        "attributes": asset.attributes(),
         "maintenance_margin_requirement": if is_equity { 30 } else { 100 },
         "margin_requirement_long": if is_equity { "30" } else { "100" },
         "margin_requirement_short": if is_equity { "30" } else { "100" },
@@ -479,6 +479,33 @@ pub(crate) fn asset(asset: &Asset) -> serde_json::Value {
         }
     }
     json
+}
+
+pub(crate) fn contract(view: &ContractView) -> serde_json::Value {
+    let right = if view.is_call { "Call" } else { "Put" };
+    let strike = view.strike.normalize();
+    let expiry = view.expires_on.strftime("%b %d %Y");
+    serde_json::json!({
+        "id": view.id.to_string(),
+        "symbol": view.symbol,
+        "name": format!("{} {expiry} {strike} {right}", view.underlying),
+        "status": if view.is_active { "active" } else { "inactive" },
+        "tradable": view.is_active,
+        "expiration_date": view.expires_on.to_string(),
+        "root_symbol": view.root,
+        "underlying_symbol": view.underlying,
+        "underlying_asset_id": view.underlying_id.to_string(),
+        "type": if view.is_call { "call" } else { "put" },
+        "style": "american",
+        "strike_price": strike.to_string(),
+        "multiplier": "100",
+        "size": "100",
+        "open_interest": view.open_interest.to_string(),
+        "open_interest_date": view.as_of.to_string(),
+        "close_price": view.close_price.normalize().to_string(),
+        "close_price_date": view.as_of.to_string(),
+        "ppind": true,
+    })
 }
 
 /// Serializing our own shapes has no way to fail; an empty body would be seen by every test.

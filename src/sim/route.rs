@@ -61,6 +61,8 @@ endpoints! {
     GetCalendar = "get_calendar": "GET" "/v2/calendar",
     ListAssets = "list_assets": "GET" "/v2/assets",
     GetAsset = "get_asset": "GET" "/v2/assets/{}",
+    ListOptionContracts = "list_option_contracts": "GET" "/v2/options/contracts",
+    GetOptionContract = "get_option_contract": "GET" "/v2/options/contracts/{}",
     Stream = "stream": "GET" "/stream",
     TradeEvents = "trade_events": "GET" "/v2/events/trades",
     ActivityEvents = "activity_events": "GET" "/v2beta1/events/activities",

@@ -15,6 +15,7 @@ mod assets;
 mod book;
 mod calendar;
 mod configuration;
+mod contracts;
 mod event;
 mod exchange;
 mod exercise;
@@ -49,6 +50,7 @@ pub(crate) use activities::{Activity, ActivityFilter, NON_TRADE_ACTIVITY, TRADE_
 pub(crate) use assets::{Asset, Assets};
 pub(crate) use calendar::{EXTENDED_CLOSE, EXTENDED_OPEN, Session, day_begins_at, new_york, new_york_day};
 pub(crate) use configuration::{Configuration, ConfigurationChange, OPTIONS_LEVEL_MAX};
+pub(crate) use contracts::{ContractFilter, ContractView};
 pub(crate) use exercise::Exercised;
 pub(crate) use paperwork::Posting;
 pub(crate) use queries::{AccountView, ClockView, ListFilter, StatusFilter};

@@ -36,6 +36,10 @@ pub(crate) struct ListFilter {
     pub(crate) symbols: Option<Vec<String>>,
     pub(crate) side: Option<Side>,
     pub(crate) asset_classes: Option<Vec<String>>,
+    /// Neither this order nor any after it.
+    pub(crate) before_order: Option<Uuid>,
+    /// Neither this order nor any before it.
+    pub(crate) after_order: Option<Uuid>,
 }
 
 /// One position, valued at the current price.
@@ -110,7 +114,18 @@ impl Exchange {
         self.ledger.cash
     }
 
-    pub(crate) fn list(&self, filter: &ListFilter) -> Vec<OrderView> {
+    pub(crate) fn list(&self, filter: &ListFilter) -> Result<Vec<OrderView>, Refusal> {
+        let anchor = |id: Option<Uuid>| {
+            id.map(|id| self.book.get(id).ok_or_else(|| Refusal::order_not_found(id)))
+                .transpose()
+        };
+        let (before, after) = (anchor(filter.before_order)?, anchor(filter.after_order)?);
+        // Orders may share a moment with the anchor, so that the stretch to search includes it.
+        let moment = |anchor: Option<&Order>, step: jiff::Span| {
+            anchor.map(|order| order.submitted_at.checked_add(step).unwrap_or(order.submitted_at))
+        };
+        let from = filter.after.or(moment(after, jiff::Span::new().nanoseconds(-1)));
+        let to = filter.until.or(moment(before, jiff::Span::new().nanoseconds(1)));
         let in_status = |order: &Order| match filter.status {
             StatusFilter::Open => !order.status.is_terminal(),
             StatusFilter::Closed => order.status.is_terminal(),
@@ -142,20 +157,20 @@ impl Exchange {
                     .asset_classes
                     .as_ref()
                     .is_none_or(|classes| classes.iter().any(classed))
+                && before.is_none_or(|anchor| order.sequence < anchor.sequence)
+                && after.is_none_or(|anchor| order.sequence > anchor.sequence)
                 && !rolled_up(order)
         };
         let orders: Box<dyn DoubleEndedIterator<Item = &Order>> = match filter.status {
             StatusFilter::Open => Box::new(self.book.open()),
-            StatusFilter::Closed | StatusFilter::All => {
-                Box::new(self.book.between(filter.after, filter.until))
-            }
+            StatusFilter::Closed | StatusFilter::All => Box::new(self.book.between(from, to)),
         };
         let orders: Box<dyn Iterator<Item = &Order>> = if filter.ascending {
             Box::new(orders)
         } else {
             Box::new(orders.rev())
         };
-        orders
+        let found = orders
             .filter(wanted)
             .take(filter.limit)
             .filter_map(|order| {
@@ -165,7 +180,8 @@ impl Exchange {
                 }
                 Some(view)
             })
-            .collect()
+            .collect();
+        Ok(found)
     }
 
     /// Every position, by symbol.

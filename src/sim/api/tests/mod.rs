@@ -3,6 +3,8 @@
 mod activities;
 mod configuration;
 mod exercise;
+mod listings;
+mod orders;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 mod activities;
 mod listings;
+mod portfolio;
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -193,6 +194,7 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
                 body: String::new(),
             })
         }
+        Endpoint::GetPortfolioHistory => portfolio::history(exchange, now, &call.query),
         Endpoint::ListActivities => activities::list(exchange, &call.query, None),
         Endpoint::ListActivitiesOfType => activities::list(exchange, &call.query, Some(argument)),
         Endpoint::GetClock => Ok(Answer::ok(&json::clock(exchange.clock(now), now))),

@@ -3,12 +3,14 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::core::{
-    AccountView, Activity, Asset, AssetClass, ClockView, Configuration, ContractView, EXTENDED_CLOSE,
+    AccountView, Activity, Asset, AssetClass, ClockView, Configuration, ContractView, Curve, EXTENDED_CLOSE,
     EXTENDED_OPEN, Event, Exercised, Fill, LegExecution, OPTIONS_LEVEL_MAX, Order, OrderClass, OrderView,
     PositionView, Posting, Refusal, Session, Trail, new_york, new_york_day,
 };
@@ -24,6 +26,17 @@ impl Serialize for Money {
 
 fn money(value: Option<Decimal>) -> Option<Money> {
     value.map(Money)
+}
+
+/// A decimal where the wire has a number.
+struct Number(Decimal);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Through the text, never through a float.
+        let text = RawValue::from_string(self.0.normalize().to_string());
+        text.map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
 }
 
 /// Ids and moments, which are strings on the wire.
@@ -371,6 +384,30 @@ pub(crate) fn configuration(settings: &Configuration) -> serde_json::Value {
         "suspend_trade": settings.suspend_trade,
         "trade_confirm_email": settings.trade_confirm_email,
     })
+}
+
+#[derive(Serialize)]
+pub(crate) struct CurveJson {
+    timestamp: Vec<i64>,
+    equity: Vec<Number>,
+    profit_loss: Vec<Number>,
+    profit_loss_pct: Vec<Number>,
+    base_value: Number,
+    base_value_asof: Text<Date>,
+    timeframe: &'static str,
+}
+
+pub(crate) fn curve(curve: &Curve, timeframe: &'static str) -> CurveJson {
+    let points = curve.points.iter();
+    CurveJson {
+        timestamp: points.clone().map(|point| point.at.as_second()).collect(),
+        equity: points.clone().map(|point| Number(point.equity)).collect(),
+        profit_loss: points.clone().map(|point| Number(point.gain)).collect(),
+        profit_loss_pct: points.map(|point| Number(point.ratio)).collect(),
+        base_value: Number(curve.base_value),
+        base_value_asof: Text(curve.base_day),
+        timeframe,
+    }
 }
 
 pub(crate) fn exercised(exercised: Exercised) -> serde_json::Value {

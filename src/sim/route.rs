@@ -55,6 +55,7 @@ endpoints! {
     GetAccount = "get_account": "GET" "/v2/account",
     GetConfigurations = "get_configurations": "GET" "/v2/account/configurations",
     SetConfigurations = "set_configurations": "PATCH" "/v2/account/configurations",
+    GetPortfolioHistory = "get_portfolio_history": "GET" "/v2/account/portfolio/history",
     ListActivities = "list_activities": "GET" "/v2/account/activities",
     ListActivitiesOfType = "list_activities_of_type": "GET" "/v2/account/activities/{}",
     GetClock = "get_clock": "GET" "/v2/clock",

@@ -24,6 +24,7 @@ mod lifecycle;
 mod matching;
 mod order;
 mod paperwork;
+mod portfolio;
 mod prices;
 mod queries;
 mod refusal;
@@ -53,6 +54,7 @@ pub(crate) use configuration::{Configuration, ConfigurationChange, OPTIONS_LEVEL
 pub(crate) use contracts::{ContractFilter, ContractView};
 pub(crate) use exercise::Exercised;
 pub(crate) use paperwork::Posting;
+pub(crate) use portfolio::{Curve, CurveRequest, Hours, Window};
 pub(crate) use queries::{AccountView, ClockView, ListFilter, StatusFilter};
 pub(crate) use rng::Seeded;
 

@@ -5,6 +5,7 @@ mod configuration;
 mod exercise;
 mod listings;
 mod orders;
+mod portfolio;
 
 use std::time::Duration;
 
@@ -111,7 +112,7 @@ proptest! {
     fn no_request_brings_the_venue_down(
         orders in prop::collection::vec(arb_order(), 1..30),
         changes in prop::collection::vec((nasty(), nasty(), nasty()), 1..10),
-        query in prop::collection::vec(("(limit|after|until|date|start|end|page_size|qty|percentage)", "\\PC{0,24}|[0-9T:Z.-]{1,24}"), 0..4),
+        query in prop::collection::vec(("(limit|after|until|date|start|end|page_size|qty|percentage|period|date_end|page_token|expiration_date_lte)", "\\PC{0,24}|[0-9T:Z.-]{1,24}"), 0..4),
     ) {
         let mut now: Timestamp = "2026-10-05T14:00:00Z".parse().unwrap();
         let mut exchange = exchange(now);
@@ -134,10 +135,17 @@ proptest! {
                 prop_assert!(matches!(status, 200 | 400 | 403 | 422), "{status} {change}");
             }
         }
-        for path in ["/v2/orders", "/v2/positions", "/v2/account", "/v2/account/activities", "/v2/calendar", "/v2/clock"] {
+        for path in ["/v2/orders", "/v2/positions", "/v2/account", "/v2/account/activities", "/v2/account/portfolio/history",
+                "/v2/account/configurations", "/v2/assets", "/v2/options/contracts", "/v2/calendar", "/v2/clock"] {
             let (status, _) = call(now, "GET", path, "");
             prop_assert!(matches!(status, 200 | 422), "{status} {path}");
         }
+        for (level, flag, word) in &changes {
+            let change = format!(r#"{{"max_options_trading_level":{level},"no_shorting":{flag},"dtbp_check":{word},"max_margin_multiplier":{level}}}"#);
+            let (status, _) = call(now, "PATCH", "/v2/account/configurations", &change);
+            prop_assert!(matches!(status, 200 | 400 | 422), "{status} {change}");
+        }
+        call(now, "POST", "/v2/positions/AAPL991231C00000001/exercise", "");
         call(now, "DELETE", "/v2/positions/SPY", "");
         call(now, "DELETE", "/v2/positions", "");
     }

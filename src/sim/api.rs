@@ -1,19 +1,20 @@
 //! One request in, one answer out: the venue's REST interface without its sockets.
 
+mod activities;
+mod listings;
+
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
 
 use super::core::{
-    Exchange, FillFilter, ListFilter, OrderView, Refusal, Side, StatusFilter, day_begins_at, new_york_day,
+    Exchange, ListFilter, OrderView, Refusal, Side, StatusFilter, day_begins_at, new_york_day,
 };
 use super::route::{Endpoint, Route};
 use super::{body, json};
 
 /// Rows of an order list unless asked otherwise, and at most.
 const LIST_LIMIT: (usize, usize) = (50, 500);
-/// Rows of an activity page, by default and at most.
-const PAGE_SIZE: usize = 100;
 /// Days a calendar covers at most, which keeps one answer small.
 const CALENDAR_DAYS_MAX: i64 = 3_700;
 
@@ -103,6 +104,14 @@ impl Query {
         self.get(name).map(day).transpose()
     }
 
+    /// One of the words that the parameter may be.
+    pub(crate) fn one_of<'a>(&self, name: &str, words: &[&'a str]) -> Result<Option<&'a str>, Refusal> {
+        let known = |value: &str| words.iter().find(|word| **word == value).copied();
+        self.get(name)
+            .map(|value| known(value).ok_or_else(|| Refusal::invalid(format!("invalid {name}"))))
+            .transpose()
+    }
+
     fn ascending(&self) -> Result<bool, Refusal> {
         match self.get("direction") {
             None | Some("desc") => Ok(false),
@@ -124,7 +133,7 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
     let argument = call.route.argument.as_str();
     match call.route.endpoint {
         Endpoint::SubmitOrder => {
-            let id = exchange.submit(now, body::order(call.body)?)?;
+            let id = exchange.place(now, body::order(call.body)?)?;
             order_answer(exchange, id)
         }
         Endpoint::ReplaceOrder => {
@@ -171,31 +180,31 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
         }
         Endpoint::CloseAllPositions => Ok(close_all(exchange, now, call.query.flag("cancel_orders"))),
         Endpoint::GetAccount => Ok(Answer::ok(&json::account(&exchange.account(), now))),
-        Endpoint::ListActivities => {
-            let kinds = call.query.list("activity_types");
-            let fills_wanted = kinds.is_none_or(|kinds| kinds.iter().any(|kind| kind == "FILL"))
-                && call.query.get("category") != Some("non_trade_activity");
-            list_fills(exchange, &call.query, fills_wanted)
+        Endpoint::GetConfigurations => Ok(Answer::ok(&json::configuration(exchange.configuration()))),
+        Endpoint::SetConfigurations => {
+            exchange.configure(&body::configuration(call.body)?);
+            Ok(Answer::ok(&json::configuration(exchange.configuration())))
         }
-        Endpoint::ListActivitiesOfType => list_fills(exchange, &call.query, argument == "FILL"),
+        Endpoint::ExerciseOption => Ok(Answer::ok(&json::exercised(exchange.exercise(now, argument)?))),
+        Endpoint::DoNotExerciseOption => {
+            exchange.do_not_exercise(now, argument)?;
+            Ok(Answer {
+                status: 200,
+                body: String::new(),
+            })
+        }
+        Endpoint::ListActivities => activities::list(exchange, &call.query, None),
+        Endpoint::ListActivitiesOfType => activities::list(exchange, &call.query, Some(argument)),
         Endpoint::GetClock => Ok(Answer::ok(&json::clock(exchange.clock(now), now))),
         Endpoint::GetCalendar => calendar(exchange, now, &call.query),
-        Endpoint::ListAssets => {
-            let class = call.query.get("asset_class");
-            let wanted = |name: &str| class.is_none_or(|class| class == name);
-            let active = call.query.get("status").is_none_or(|status| status == "active");
-            let assets = exchange.listed_assets().iter();
-            let rows: Vec<_> = assets
-                .filter(|asset| active && wanted(asset.class.as_str()))
-                .map(json::asset)
-                .collect();
-            Ok(Answer::ok(&rows))
-        }
+        Endpoint::ListAssets => listings::assets(exchange, &call.query),
         Endpoint::GetAsset => {
             let asset = exchange.find_asset(argument);
             let asset = asset.ok_or_else(|| Refusal::not_found(format!("asset not found for {argument}")))?;
             Ok(Answer::ok(&json::asset(&asset)))
         }
+        Endpoint::ListOptionContracts => listings::contracts(exchange, now, &call.query),
+        Endpoint::GetOptionContract => Ok(Answer::ok(&json::contract(&exchange.contract(now, argument)?))),
         // Streams are opened by the server, and market data is not the exchange's.
         Endpoint::Stream
         | Endpoint::TradeEvents
@@ -246,6 +255,10 @@ fn list_orders(exchange: &Exchange, query: &Query) -> Result<Answer, Refusal> {
         None => None,
         Some(word) => Some(Side::parse(word).ok_or_else(|| Refusal::invalid("invalid side"))?),
     };
+    let cursor = |name: &str| {
+        let id = query.get(name).map(Uuid::parse_str).transpose();
+        id.map_err(|_| Refusal::invalid(format!("invalid {name}")))
+    };
     let filter = ListFilter {
         status,
         limit: query.count("limit")?.unwrap_or(default).clamp(1, most),
@@ -256,32 +269,22 @@ fn list_orders(exchange: &Exchange, query: &Query) -> Result<Answer, Refusal> {
         symbols: query.list("symbols"),
         side,
         asset_classes: query.list("asset_class"),
+        before_order: cursor("before_order_id")?,
+        after_order: cursor("after_order_id")?,
     };
-    let views: Vec<OrderView> = exchange.list(&filter);
-    let rows: Vec<_> = views.iter().map(json::order).collect();
-    Ok(Answer::ok(&rows))
-}
-
-fn list_fills(exchange: &Exchange, query: &Query, wanted: bool) -> Result<Answer, Refusal> {
-    let (mut after, mut until) = (query.moment("after")?, query.moment("until")?);
-    if let Some(day) = query.day("date")? {
-        // `after` is strict, so step back by the finest tick.
-        after = day_begins_at(day).checked_sub(1.nanosecond()).ok();
-        until = day.tomorrow().ok().map(day_begins_at);
+    let by_time = filter.after.is_some() || filter.until.is_some();
+    let ways = [
+        filter.before_order.is_some(),
+        filter.after_order.is_some(),
+        by_time,
+    ];
+    if ways.into_iter().filter(|used| *used).count() > 1 {
+        return Err(Refusal::invalid(
+            "only one of before_order_id, after_order_id or after/until is accepted",
+        ));
     }
-    let filter = FillFilter {
-        after,
-        until,
-        ascending: query.ascending()?,
-        page_size: query.count("page_size")?.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE),
-        page_token: query.get("page_token").map(str::to_owned),
-    };
-    let fills = if wanted {
-        exchange.history(&filter)
-    } else {
-        Vec::new()
-    };
-    let rows: Vec<_> = fills.into_iter().map(json::fill).collect();
+    let views: Vec<OrderView> = exchange.list(&filter)?;
+    let rows: Vec<_> = views.iter().map(json::order).collect();
     Ok(Answer::ok(&rows))
 }
 
@@ -316,141 +319,4 @@ fn calendar(exchange: &Exchange, now: Timestamp, query: &Query) -> Result<Answer
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-    use rust_decimal::Decimal;
-
-    use super::super::core::{ExchangeConfig, Market};
-    use super::*;
-
-    fn exchange(now: Timestamp) -> Exchange {
-        let config = ExchangeConfig {
-            seed: 3,
-            cash: Decimal::from(100_000),
-            market: Market::Open,
-            event_delay: Duration::from_millis(1),
-            partial_fill_percent: 0,
-        };
-        Exchange::new(config, now)
-    }
-
-    /// Values that fields do not expect, beside some they do.
-    fn nasty() -> impl Strategy<Value = &'static str> {
-        prop::sample::select(vec![
-            "null",
-            "\"\"",
-            "0",
-            "-0",
-            "1",
-            "\"1\"",
-            "0.000000001",
-            "1e-28",
-            "79228162514264337593543950335",
-            "\"-79228162514264337593543950335\"",
-            "1e28",
-            "1e400",
-            "1000000000",
-            "100000000",
-            "99.5",
-            "true",
-            "[]",
-            "{}",
-            "\"buy\"",
-            "\"sell\"",
-            "\"limit\"",
-            "\"market\"",
-            "\"stop_limit\"",
-            "\"trailing_stop\"",
-            "\"stop\"",
-            "\"day\"",
-            "\"gtc\"",
-            "\"bracket\"",
-            "\"oco\"",
-            "\"SPY\"",
-            "\"BTC/USD\"",
-            "\"AAPL991231C00000001\"",
-            "\"AAPL000229P99999999\"",
-            "\"\\u0000\\ud83d\\ude00\"",
-            "{\"limit_price\":1e9,\"stop_price\":\"1\"}",
-        ])
-    }
-
-    fn field(expected: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
-        prop_oneof![3 => prop::sample::select(expected), 1 => nasty()]
-    }
-
-    fn arb_order() -> impl Strategy<Value = String> {
-        let fields = (
-            field(&["\"SPY\"", "\"BTC/USD\"", "\"F\"", "\"AAPL271217C00200000\""]),
-            field(&["1", "\"0.5\"", "1000000000", "100"]),
-            field(&["\"buy\"", "\"sell\""]),
-            field(&[
-                "\"limit\"",
-                "\"market\"",
-                "\"trailing_stop\"",
-                "\"stop\"",
-                "\"stop_limit\"",
-            ]),
-            field(&["\"day\"", "\"gtc\""]),
-            field(&["null", "100", "0.0001", "100000000"]),
-            field(&["null", "100", "0.0001", "100000000"]),
-            field(&["null", "\"bracket\"", "\"oco\"", "\"oto\""]),
-            field(&[
-                "null",
-                "{\"limit_price\":\"200\",\"stop_price\":10}",
-                "{\"stop_price\":0.01}",
-            ]),
-        );
-        let more = (field(&["null"]), field(&["null", "1", "99.999999999"]));
-        (fields, more).prop_map(
-            |((symbol, qty, side, kind, tif, limit, stop, class, exit), (notional, trail))| {
-                format!(
-                    r#"{{"symbol":{symbol},"qty":{qty},"side":{side},"type":{kind},"time_in_force":{tif},
-                "limit_price":{limit},"stop_price":{stop},"order_class":{class},"take_profit":{exit},
-                "stop_loss":{exit},"notional":{notional},"trail_percent":{trail}}}"#
-                )
-            },
-        )
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn no_request_brings_the_venue_down(
-            orders in prop::collection::vec(arb_order(), 1..30),
-            changes in prop::collection::vec((nasty(), nasty(), nasty()), 1..10),
-            query in prop::collection::vec(("(limit|after|until|date|start|end|page_size|qty|percentage)", "\\PC{0,24}|[0-9T:Z.-]{1,24}"), 0..4),
-        ) {
-            let mut now: Timestamp = "2026-10-05T14:00:00Z".parse().unwrap();
-            let mut exchange = exchange(now);
-            let mut call = |now, method: &str, path: &str, body: &str| {
-                let route = Route::find(method, path).unwrap();
-                let call = Call { route: &route, query: Query(query.clone()), body: body.as_bytes() };
-                let answer = answer(&mut exchange, now, &call);
-                exchange.tick(now);
-                (answer.status, answer.body)
-            };
-            for order in &orders {
-                let (status, body) = call(now, "POST", "/v2/orders", order);
-                prop_assert!(matches!(status, 200 | 400 | 403 | 422), "{status} {order}");
-                now = now.checked_add(Duration::from_millis(1)).unwrap();
-                let id = serde_json::from_str::<serde_json::Value>(&body).unwrap()["id"].as_str().map(str::to_owned);
-                for (qty, price, trail) in id.iter().flat_map(|_| &changes) {
-                    let change = format!(r#"{{"qty":{qty},"limit_price":{price},"stop_price":{price},"trail":{trail}}}"#);
-                    let path = format!("/v2/orders/{}", id.as_deref().unwrap_or_default());
-                    let (status, _) = call(now, "PATCH", &path, &change);
-                    prop_assert!(matches!(status, 200 | 400 | 403 | 422), "{status} {change}");
-                }
-            }
-            for path in ["/v2/orders", "/v2/positions", "/v2/account", "/v2/account/activities", "/v2/calendar", "/v2/clock"] {
-                let (status, _) = call(now, "GET", path, "");
-                prop_assert!(matches!(status, 200 | 422), "{status} {path}");
-            }
-            call(now, "DELETE", "/v2/positions/SPY", "");
-            call(now, "DELETE", "/v2/positions", "");
-        }
-    }
-}
+mod tests;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::core::{
-    LegRequest, OrderClass, OrderRequest, OrderType, PositionIntent, Refusal, ReplaceRequest, Side, StopLoss,
-    TakeProfit, TimeInForce,
+    ConfigurationChange, LegRequest, OPTIONS_LEVEL_MAX, OrderClass, OrderRequest, OrderType, PositionIntent,
+    Refusal, ReplaceRequest, Side, StopLoss, TakeProfit, TimeInForce,
 };
 
 type Raw<'a> = Option<&'a RawValue>;
@@ -127,6 +127,53 @@ pub(crate) fn replace(body: &[u8]) -> Result<ReplaceRequest, Refusal> {
     })
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ConfigurationBody<'a> {
+    #[serde(borrow)]
+    dtbp_check: Raw<'a>,
+    pdt_check: Raw<'a>,
+    trade_confirm_email: Raw<'a>,
+    max_margin_multiplier: Raw<'a>,
+    max_options_trading_level: Raw<'a>,
+    disable_overnight_trading: Raw<'a>,
+    ptp_no_exception_entry: Raw<'a>,
+    fractional_trading: Raw<'a>,
+    no_shorting: Raw<'a>,
+    suspend_trade: Raw<'a>,
+    closing_transactions_only: Raw<'a>,
+}
+
+/// Settings to change. A client that sends the whole of what it once read sends nulls too: they change nothing.
+pub(crate) fn configuration(body: &[u8]) -> Result<ConfigurationChange, Refusal> {
+    const CHECKS: &[&str] = &["both", "entry", "exit"];
+    let body: ConfigurationBody<'_> = object(body)?;
+    let level = decimal("max_options_trading_level", body.max_options_trading_level)?;
+    let level = level.map(|level| {
+        let level = u8::try_from(level)
+            .ok()
+            .filter(|level| *level <= OPTIONS_LEVEL_MAX);
+        level.ok_or_else(|| Refusal::invalid("invalid max_options_trading_level"))
+    });
+    Ok(ConfigurationChange {
+        dtbp_check: one_of("dtbp_check", body.dtbp_check, CHECKS)?,
+        pdt_check: one_of("pdt_check", body.pdt_check, CHECKS)?,
+        trade_confirm_email: one_of("trade_confirm_email", body.trade_confirm_email, &["all", "none"])?,
+        max_margin_multiplier: one_of(
+            "max_margin_multiplier",
+            body.max_margin_multiplier,
+            &["1", "2", "4"],
+        )?,
+        max_options_trading_level: level.transpose()?,
+        disable_overnight_trading: given_flag(body.disable_overnight_trading)?,
+        ptp_no_exception_entry: given_flag(body.ptp_no_exception_entry)?,
+        fractional_trading: given_flag(body.fractional_trading)?,
+        no_shorting: given_flag(body.no_shorting)?,
+        suspend_trade: given_flag(body.suspend_trade)?,
+        closing_transactions_only: given_flag(body.closing_transactions_only)?,
+    })
+}
+
 /// A decimal from its text, as a query parameter or a body spells it.
 pub(crate) fn decimal_text(field: &str, text: &str) -> Result<Decimal, Refusal> {
     let text = text.trim();
@@ -169,6 +216,28 @@ fn decimal(field: &str, raw: Raw<'_>) -> Result<Option<Decimal>, Refusal> {
         Some(b'-' | b'0'..=b'9') => decimal_text(field, json).map(Some),
         Some(b'n') => Ok(None),
         Some(_) | None => Err(Refusal::malformed_body()),
+    }
+}
+
+/// One of these words; a number counts as its text.
+fn one_of(field: &str, raw: Raw<'_>, words: &[&'static str]) -> Result<Option<&'static str>, Refusal> {
+    let is_text = |json: &str| json.starts_with(['"', 'n']);
+    let given = match raw.map(RawValue::get) {
+        Some(json) if !is_text(json) => Some(json.to_owned()),
+        Some(_) | None => text(raw)?,
+    };
+    let Some(given) = given else { return Ok(None) };
+    words
+        .iter()
+        .find(|word| **word == given)
+        .map(|word| Some(*word))
+        .ok_or_else(|| Refusal::invalid(format!("invalid {field}")))
+}
+
+fn given_flag(raw: Raw<'_>) -> Result<Option<bool>, Refusal> {
+    match raw.map(RawValue::get) {
+        None | Some("null" | "\"\"") => Ok(None),
+        Some(_) => flag(raw).map(Some),
     }
 }
 

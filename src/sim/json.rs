@@ -8,8 +8,9 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::core::{
-    AccountView, Asset, AssetClass, ClockView, EXTENDED_CLOSE, EXTENDED_OPEN, Event, Fill, LegExecution,
-    Order, OrderClass, OrderView, PositionView, Refusal, Session, Trail, new_york, new_york_day,
+    AccountView, Activity, Asset, AssetClass, ClockView, Configuration, ContractView, EXTENDED_CLOSE,
+    EXTENDED_OPEN, Event, Exercised, Fill, LegExecution, OPTIONS_LEVEL_MAX, Order, OrderClass, OrderView,
+    PositionView, Posting, Refusal, Session, Trail, new_york, new_york_day,
 };
 
 /// A decimal as the wire spells it: a string without trailing zeros.
@@ -293,7 +294,7 @@ pub(crate) fn position(view: &PositionView) -> serde_json::Value {
 }
 
 pub(crate) fn account(view: &AccountView, now: Timestamp) -> serde_json::Value {
-    let funds = view.funds;
+    let (funds, settings) = (view.funds, &view.configuration);
     let exposure = funds.long_value - funds.short_value;
     let number: String = view.id.simple().to_string().chars().take(9).collect();
     let balance_day = new_york_day(now)
@@ -311,10 +312,10 @@ pub(crate) fn account(view: &AccountView, now: Timestamp) -> serde_json::Value {
         "trading_blocked": false,
         "transfers_blocked": false,
         "account_blocked": false,
-        "trade_suspended_by_user": false,
-        "shorting_enabled": true,
-        "options_approved_level": 3,
-        "options_trading_level": 3,
+        "trade_suspended_by_user": settings.suspend_trade,
+        "shorting_enabled": !settings.no_shorting,
+        "options_approved_level": OPTIONS_LEVEL_MAX,
+        "options_trading_level": settings.max_options_trading_level.unwrap_or(OPTIONS_LEVEL_MAX),
         "crypto_tier": 1,
         "admin_configurations": {},
         "user_configurations": null,
@@ -322,8 +323,8 @@ pub(crate) fn account(view: &AccountView, now: Timestamp) -> serde_json::Value {
         "pattern_day_trader": false,
         "daytrade_count": 0,
         "bod_dtbp": 0,
-        "dtbp_check": "entry",
-        "pdt_check": "entry",
+        "dtbp_check": settings.dtbp_check,
+        "pdt_check": settings.pdt_check,
     });
     let amounts = [
         ("cash", view.cash),
@@ -356,7 +357,54 @@ pub(crate) fn account(view: &AccountView, now: Timestamp) -> serde_json::Value {
     json
 }
 
-pub(crate) fn fill(fill: &Fill) -> serde_json::Value {
+pub(crate) fn configuration(settings: &Configuration) -> serde_json::Value {
+    serde_json::json!({
+        "closing_transactions_only": settings.closing_transactions_only,
+        "disable_overnight_trading": settings.disable_overnight_trading,
+        "dtbp_check": settings.dtbp_check,
+        "fractional_trading": settings.fractional_trading,
+        "max_margin_multiplier": settings.max_margin_multiplier,
+        "max_options_trading_level": settings.max_options_trading_level,
+        "no_shorting": settings.no_shorting,
+        "pdt_check": settings.pdt_check,
+        "ptp_no_exception_entry": settings.ptp_no_exception_entry,
+        "suspend_trade": settings.suspend_trade,
+        "trade_confirm_email": settings.trade_confirm_email,
+    })
+}
+
+pub(crate) fn exercised(exercised: Exercised) -> serde_json::Value {
+    serde_json::json!({
+        "qty_exercised": exercised.qty.normalize().to_string(),
+        "qty_remaining": exercised.remaining.normalize().to_string(),
+    })
+}
+
+pub(crate) fn activity(activity: &Activity<'_>) -> serde_json::Value {
+    match activity {
+        Activity::Fill(executed) => fill(executed),
+        Activity::Posting(posted) => posting(posted),
+    }
+}
+
+fn posting(posting: &Posting) -> serde_json::Value {
+    let string = |value: Decimal| value.normalize().to_string();
+    serde_json::json!({
+        "activity_type": posting.kind,
+        "id": posting.activity_id,
+        "created_at": posting.at.to_string(),
+        "date": new_york_day(posting.at).to_string(),
+        "currency": "USD",
+        "description": posting.description,
+        "net_amount": string(posting.net_amount),
+        "price": string(posting.price),
+        "qty": string(posting.qty),
+        "status": "executed",
+        "symbol": posting.symbol.replace('/', ""),
+    })
+}
+
+fn fill(fill: &Fill) -> serde_json::Value {
     let string = |value: Decimal| value.normalize().to_string();
     serde_json::json!({
         "activity_type": "FILL",
@@ -415,7 +463,7 @@ pub(crate) fn asset(asset: &Asset) -> serde_json::Value {
         "easy_to_borrow": is_equity,
         "borrow_status": if is_equity { "easy_to_borrow" } else { "not_available" },
         "fractionable": is_equity || is_crypto,
-        "attributes": if is_equity { vec!["fractional_eh_enabled", "has_options"] } else { Vec::new() },
+        "attributes": asset.attributes(),
         "maintenance_margin_requirement": if is_equity { 30 } else { 100 },
         "margin_requirement_long": if is_equity { "30" } else { "100" },
         "margin_requirement_short": if is_equity { "30" } else { "100" },
@@ -431,6 +479,33 @@ pub(crate) fn asset(asset: &Asset) -> serde_json::Value {
         }
     }
     json
+}
+
+pub(crate) fn contract(view: &ContractView) -> serde_json::Value {
+    let right = if view.is_call { "Call" } else { "Put" };
+    let strike = view.strike.normalize();
+    let expiry = view.expires_on.strftime("%b %d %Y");
+    serde_json::json!({
+        "id": view.id.to_string(),
+        "symbol": view.symbol,
+        "name": format!("{} {expiry} {strike} {right}", view.underlying),
+        "status": if view.is_active { "active" } else { "inactive" },
+        "tradable": view.is_active,
+        "expiration_date": view.expires_on.to_string(),
+        "root_symbol": view.root,
+        "underlying_symbol": view.underlying,
+        "underlying_asset_id": view.underlying_id.to_string(),
+        "type": if view.is_call { "call" } else { "put" },
+        "style": "american",
+        "strike_price": strike.to_string(),
+        "multiplier": "100",
+        "size": "100",
+        "open_interest": view.open_interest.to_string(),
+        "open_interest_date": view.as_of.to_string(),
+        "close_price": view.close_price.normalize().to_string(),
+        "close_price_date": view.as_of.to_string(),
+        "ppind": true,
+    })
 }
 
 /// Serializing our own shapes has no way to fail; an empty body would be seen by every test.

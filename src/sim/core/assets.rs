@@ -52,6 +52,14 @@ impl Asset {
         }
     }
 
+    /// What the venue says of it in words.
+    pub(crate) fn attributes(&self) -> &'static [&'static str] {
+        match self.class {
+            AssetClass::UsEquity => &["fractional_eh_enabled", "has_options"],
+            AssetClass::UsOption | AssetClass::Crypto => &[],
+        }
+    }
+
     /// The coin of a pair: `BTC` of `BTC/USD`.
     pub(crate) fn coin(&self) -> &str {
         self.symbol.split('/').next().unwrap_or(&self.symbol)

@@ -15,6 +15,7 @@ use super::calendar::{Market, ages_at, new_york_day};
 use super::event::{Event, EventKind, Fill};
 use super::ledger::Ledger;
 use super::order::{Order, OrderClass, OrderType, Side, Status, TimeInForce, Trail};
+use super::paperwork::Paperwork;
 use super::prices::{Prices, Quote};
 use super::refusal::Refusal;
 use super::request::OrderRequest;
@@ -70,6 +71,7 @@ pub struct Exchange {
     pub(crate) book: Book,
     pub(crate) ledger: Ledger,
     pub(crate) fills: Vec<Fill>,
+    pub(crate) paperwork: Paperwork,
     pub(crate) chance: Seeded,
     /// Latest moment it was told: its time never runs backwards, whatever the caller's clock does.
     now: Timestamp,
@@ -112,6 +114,7 @@ impl Exchange {
             book: Book::default(),
             ledger: Ledger::new(config.cash),
             fills: Vec::new(),
+            paperwork: Paperwork::default(),
             chance,
             now,
             schedule: BinaryHeap::new(),

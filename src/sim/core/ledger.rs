@@ -53,14 +53,13 @@ impl Ledger {
     pub(crate) fn book(&mut self, asset: &Asset, side: Side, qty: Decimal, price: Decimal) -> Decimal {
         let value = qty * price * asset.multiplier();
         let is_crypto = asset.class == AssetClass::Crypto;
-        let (received_qty, cash) = match side {
-            Side::Buy if is_crypto => (qty - round_fee_up(qty * CRYPTO_FEE), -value),
-            Side::Sell if is_crypto => (qty, value - round_fee_up(value * CRYPTO_FEE)),
-            Side::Buy => (qty, -value),
-            Side::Sell => (qty, value),
+        let fee = if is_crypto {
+            crypto_fee(side, qty, price)
+        } else {
+            Fee::default()
         };
-        self.cash += cash;
-        let change = side.signed(received_qty);
+        self.cash -= side.signed(value) + fee.dollars;
+        let change = side.signed(qty) - fee.coins;
         let position = self
             .positions
             .entry(asset.symbol.clone())
@@ -84,6 +83,26 @@ impl Ledger {
             position.avg_entry_price = (cost / after.abs()).round_dp(QTY_SCALE);
         }
         after
+    }
+}
+
+/// What a crypto execution costs, of what is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fee {
+    pub(crate) coins: Decimal,
+    pub(crate) dollars: Decimal,
+}
+
+pub(crate) fn crypto_fee(side: Side, qty: Decimal, price: Decimal) -> Fee {
+    match side {
+        Side::Buy => Fee {
+            coins: round_fee_up(qty * CRYPTO_FEE),
+            ..Fee::default()
+        },
+        Side::Sell => Fee {
+            dollars: round_fee_up(qty * price * CRYPTO_FEE),
+            ..Fee::default()
+        },
     }
 }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::assets::{Asset, AssetClass};
 use super::calendar::{Session, next_close, next_open};
+use super::configuration::Configuration;
 use super::event::{Fill, OrderView};
 use super::exchange::Exchange;
 use super::ledger::Position;
@@ -35,17 +36,10 @@ pub(crate) struct ListFilter {
     pub(crate) symbols: Option<Vec<String>>,
     pub(crate) side: Option<Side>,
     pub(crate) asset_classes: Option<Vec<String>>,
-}
-
-/// The filters of the trading history.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FillFilter {
-    pub(crate) after: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) ascending: bool,
-    pub(crate) page_size: usize,
-    /// The last id of the previous page.
-    pub(crate) page_token: Option<String>,
+    /// Neither this order nor any after it.
+    pub(crate) before_order: Option<Uuid>,
+    /// Neither this order nor any before it.
+    pub(crate) after_order: Option<Uuid>,
 }
 
 /// One position, valued at the current price.
@@ -83,6 +77,7 @@ pub(crate) struct AccountView {
     pub(crate) cash: Decimal,
     pub(crate) last_equity: Decimal,
     pub(crate) funds: super::risk::Funds,
+    pub(crate) configuration: Configuration,
 }
 
 /// What the venue's clock says.
@@ -119,7 +114,18 @@ impl Exchange {
         self.ledger.cash
     }
 
-    pub(crate) fn list(&self, filter: &ListFilter) -> Vec<OrderView> {
+    pub(crate) fn list(&self, filter: &ListFilter) -> Result<Vec<OrderView>, Refusal> {
+        let anchor = |id: Option<Uuid>| {
+            id.map(|id| self.book.get(id).ok_or_else(|| Refusal::order_not_found(id)))
+                .transpose()
+        };
+        let (before, after) = (anchor(filter.before_order)?, anchor(filter.after_order)?);
+        // Orders may share a moment with the anchor, so that the stretch to search includes it.
+        let moment = |anchor: Option<&Order>, step: jiff::Span| {
+            anchor.map(|order| order.submitted_at.checked_add(step).unwrap_or(order.submitted_at))
+        };
+        let from = filter.after.or(moment(after, jiff::Span::new().nanoseconds(-1)));
+        let to = filter.until.or(moment(before, jiff::Span::new().nanoseconds(1)));
         let in_status = |order: &Order| match filter.status {
             StatusFilter::Open => !order.status.is_terminal(),
             StatusFilter::Closed => order.status.is_terminal(),
@@ -151,20 +157,20 @@ impl Exchange {
                     .asset_classes
                     .as_ref()
                     .is_none_or(|classes| classes.iter().any(classed))
+                && before.is_none_or(|anchor| order.sequence < anchor.sequence)
+                && after.is_none_or(|anchor| order.sequence > anchor.sequence)
                 && !rolled_up(order)
         };
         let orders: Box<dyn DoubleEndedIterator<Item = &Order>> = match filter.status {
             StatusFilter::Open => Box::new(self.book.open()),
-            StatusFilter::Closed | StatusFilter::All => {
-                Box::new(self.book.between(filter.after, filter.until))
-            }
+            StatusFilter::Closed | StatusFilter::All => Box::new(self.book.between(from, to)),
         };
         let orders: Box<dyn Iterator<Item = &Order>> = if filter.ascending {
             Box::new(orders)
         } else {
             Box::new(orders.rev())
         };
-        orders
+        let found = orders
             .filter(wanted)
             .take(filter.limit)
             .filter_map(|order| {
@@ -174,47 +180,8 @@ impl Exchange {
                 }
                 Some(view)
             })
-            .collect()
-    }
-
-    pub(crate) fn history(&self, filter: &FillFilter) -> Vec<&Fill> {
-        let wanted = |fill: &&Fill| {
-            filter.after.is_none_or(|after| fill.at > after)
-                && filter.until.is_none_or(|until| fill.at < until)
-        };
-        // The token is looked for where it most likely is: near the end the walk comes from.
-        let token = filter.page_token.as_deref();
-        let is_token = |fill: &Fill| Some(fill.activity_id.as_str()) == token;
-        if filter.ascending {
-            let from = match token {
-                Some(_) => self
-                    .fills
-                    .iter()
-                    .rposition(is_token)
-                    .map_or(self.fills.len(), |at| at + 1),
-                None => filter
-                    .after
-                    .map_or(0, |after| self.fills.partition_point(|fill| fill.at <= after)),
-            };
-            self.fills
-                .iter()
-                .skip(from)
-                .filter(wanted)
-                .take(filter.page_size)
-                .collect()
-        } else {
-            let to = match token {
-                Some(_) => self.fills.iter().position(is_token).unwrap_or(0),
-                None => self.fills.len(),
-            };
-            self.fills
-                .iter()
-                .take(to)
-                .rev()
-                .filter(wanted)
-                .take(filter.page_size)
-                .collect()
-        }
+            .collect();
+        Ok(found)
     }
 
     /// Every position, by symbol.
@@ -292,7 +259,7 @@ impl Exchange {
         } else {
             TimeInForce::Day
         };
-        self.submit(
+        self.place(
             now,
             OrderRequest {
                 symbol: Some(held.symbol),
@@ -335,6 +302,7 @@ impl Exchange {
             cash: self.ledger.cash,
             last_equity: self.config.cash,
             funds: self.funds(),
+            configuration: self.configuration().clone(),
         }
     }
 

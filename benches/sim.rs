@@ -4,6 +4,12 @@
 //! the bytes. Figures are of this machine and this moment; what holds elsewhere is the ratio in the last column: the same
 //! figure with a long history and a full book beside an empty venue, measured in the same run.
 
+#![expect(
+    clippy::float_arithmetic,
+    clippy::print_stdout,
+    reason = "it measures time and prints a table"
+)]
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};

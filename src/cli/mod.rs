@@ -71,7 +71,7 @@ enum Command {
     /// Make the NATS objects the daemon lives on, or say how they differ.
     Provision(provision::Arguments),
     /// Run a simulated Alpaca: real HTTP and websocket on loopback, no account needed.
-    Sim(sim::Arguments),
+    Sim(Box<sim::Arguments>),
     /// Show a protobuf payload from standard input as JSON.
     Decode(decode::Arguments),
     /// Show version and git revision.
@@ -92,7 +92,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Config(ConfigCommand::Env(arguments)) => config_env::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Provision(arguments) => provision::run(&arguments),
-        Command::Sim(arguments) => sim::run(arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Version => version::run(),
     }

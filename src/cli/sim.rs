@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 
 use super::{Exit, block_on, output};
-use crate::sim::{Fault, Market, Sim, SimConfig, vocabulary};
+use crate::sim::replay::{self, Replay, ReplayFile};
+use crate::sim::{DataPlan, Fault, Market, Pace, Sim, SimConfig, Split, vocabulary};
 
 #[derive(Debug, Args)]
 #[command(after_long_help = after_help())]
@@ -34,16 +36,39 @@ pub(super) struct Arguments {
     /// Where prices, ids and the chance of faults come from; the same seed and requests give the same run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Trading hours.
-    #[arg(long, value_enum, default_value_t = Hours::Open)]
-    market: Hours,
+    /// Trading hours: open unless a past is replayed, which keeps the calendar's.
+    #[arg(long, value_enum)]
+    market: Option<Hours>,
+    /// Replay this file: bars as .csv or .parquet, or a recorded market-data stream as .jsonl. SYMBOL=FILE names the symbol of a
+    /// file that does not. May be given many times.
+    #[arg(long, value_name = "[SYMBOL=]FILE")]
+    replay: Vec<ReplayFile>,
+    /// Begin at this moment instead of now, or of the beginning of what is replayed.
+    #[arg(long, value_name = "MOMENT")]
+    start: Option<Timestamp>,
+    /// How fast the past passes: `real`, so many times as fast, or `max`, which begins when somebody subscribes to market
+    /// data and goes as fast as they read.
+    #[arg(long, value_name = "real|N|max", default_value = "real")]
+    speed: Speed,
+    /// A share split, such as AAPL=4:1@2020-08-31, for prices adjusted on request. May be given many times.
+    #[arg(long = "split", value_name = "SYMBOL=NEW:OLD@DATE")]
+    splits: Vec<Split>,
+    /// What the account has paid for in market data.
+    #[arg(long, value_enum, default_value_t = Plan::Basic)]
+    data_plan: Plan,
+    /// Milliseconds from one trade of a symbol to its next.
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    trade_ms: u64,
+    /// Milliseconds from one quote of a symbol to its next.
+    #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..))]
+    quote_ms: u64,
     /// Dollars at the start.
     #[arg(long, default_value = "100000")]
     cash: Decimal,
     /// Requests per minute the account may make.
     #[arg(long, default_value_t = 200)]
     rate_limit: u32,
-    /// Milliseconds between price moves.
+    /// Milliseconds from one look of resting orders at the market to the next.
     #[arg(long, default_value_t = 100)]
     tick_ms: u64,
     /// Share of fills, in percent, that fill only a part.
@@ -71,6 +96,37 @@ enum Hours {
     Closed,
     /// The New York Stock Exchange's.
     Calendar,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Plan {
+    /// One exchange's shares, thirty symbols at once.
+    Basic,
+    /// Everything.
+    Plus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speed {
+    Times(u32),
+    Max,
+}
+
+impl std::str::FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "real" => Ok(Self::Times(1)),
+            "max" => Ok(Self::Max),
+            _ => text
+                .parse()
+                .ok()
+                .filter(|times| *times > 0)
+                .map(Self::Times)
+                .ok_or_else(|| "real, max or a whole number from 1 up is expected".to_owned()),
+        }
+    }
 }
 
 fn after_help() -> String {
@@ -110,8 +166,30 @@ impl Arguments {
             .find(|address| !address.ip().to_canonical().is_loopback())
     }
 
-    fn config(&self) -> SimConfig {
-        SimConfig {
+    /// How time passes: in the past when one is replayed or a beginning is given.
+    fn pace(&self, replay: Option<&Replay>) -> Result<Pace, String> {
+        let Some(from) = self.start.or(replay.map(|replay| replay.from)) else {
+            return match self.speed {
+                Speed::Times(1) => Ok(Pace::Wall),
+                Speed::Times(_) | Speed::Max => {
+                    Err("--speed needs --replay or --start: the present cannot be hurried".to_owned())
+                }
+            };
+        };
+        match self.speed {
+            Speed::Times(times) => Ok(Pace::Replay { from, times }),
+            Speed::Max if replay.is_some() => Ok(Pace::AsFastAsPossible { from }),
+            Speed::Max => Err("--speed max needs --replay: invented prices have no end".to_owned()),
+        }
+    }
+
+    fn config(&self, replay: Option<Replay>) -> Result<SimConfig, String> {
+        let market = self.market.unwrap_or(if replay.is_some() {
+            Hours::Calendar
+        } else {
+            Hours::Open
+        });
+        Ok(SimConfig {
             listen: self.listen,
             tls_listen: self.tls_listen,
             truth_log: self.truth_log.clone(),
@@ -119,7 +197,16 @@ impl Arguments {
             key: self.key.clone(),
             secret: self.secret.clone(),
             seed: self.seed,
-            market: match self.market {
+            pace: self.pace(replay.as_ref())?,
+            replay,
+            splits: (!self.splits.is_empty()).then(|| self.splits.clone()),
+            data_plan: match self.data_plan {
+                Plan::Basic => DataPlan::Basic,
+                Plan::Plus => DataPlan::Plus,
+            },
+            trade_interval: Duration::from_millis(self.trade_ms),
+            quote_interval: Duration::from_millis(self.quote_ms),
+            market: match market {
                 Hours::Open => Market::Open,
                 Hours::Closed => Market::Closed,
                 Hours::Calendar => Market::Calendar,
@@ -131,11 +218,11 @@ impl Arguments {
             partial_fill_percent: self.partial_fills,
             stream_slot_release: Duration::from_secs(self.slot_release),
             ..SimConfig::default()
-        }
+        })
     }
 }
 
-pub(super) fn run(arguments: Arguments) -> Exit {
+pub(super) fn run(arguments: &Arguments) -> Exit {
     if let Some(address) = arguments.exposed() {
         output::complain(format_args!(
             "nalpaca sim: {address} is not on loopback, and whoever reaches it can trade; \
@@ -143,8 +230,15 @@ pub(super) fn run(arguments: Arguments) -> Exit {
         ));
         return Exit::Usage;
     }
+    let (config, past) = match prepare(arguments) {
+        Ok(prepared) => prepared,
+        Err((exit, text)) => {
+            output::complain(format_args!("nalpaca sim: {text}"));
+            return exit;
+        }
+    };
     block_on(async {
-        let sim = match Sim::start(arguments.config()).await {
+        let sim = match Sim::start(config).await {
             Ok(sim) => sim,
             Err(error) => {
                 output::complain(format_args!(
@@ -154,11 +248,11 @@ pub(super) fn run(arguments: Arguments) -> Exit {
                 return Exit::Unavailable;
             }
         };
-        let certificate = match publish_certificate(&sim, &arguments) {
+        let certificate = match publish_certificate(&sim, arguments) {
             Ok(certificate) => certificate,
             Err(exit) => return exit,
         };
-        let written = output::answer(hello(&sim, &arguments) + &certificate);
+        let written = output::answer(hello(&sim, arguments, &past) + &certificate);
         if written != Exit::Ok {
             return written;
         }
@@ -166,6 +260,37 @@ pub(super) fn run(arguments: Arguments) -> Exit {
         sim.stop().await;
         Exit::Ok
     })
+}
+
+/// Reads what is to be replayed, and says what it found.
+fn prepare(arguments: &Arguments) -> Result<(SimConfig, String), (Exit, String)> {
+    let mut past = String::new();
+    let replay = if arguments.replay.is_empty() {
+        None
+    } else {
+        let replay =
+            replay::read(&arguments.replay).map_err(|error| (Exit::Unavailable, error.to_string()))?;
+        let rows: Vec<_> = replay
+            .rows
+            .iter()
+            .map(|(symbol, rows)| format!("{symbol} ({rows})"))
+            .collect();
+        past = format!(
+            "  replays: {}, from {} to {}\n",
+            rows.join(", "),
+            replay.from,
+            replay.to
+        );
+        if replay.skipped > 0 {
+            past += &format!(
+                "  skipped: {} messages that are no trade, quote or minute bar\n",
+                replay.skipped
+            );
+        }
+        Some(replay)
+    };
+    let config = arguments.config(replay).map_err(|text| (Exit::Usage, text))?;
+    Ok((config, past))
 }
 
 /// Puts the certificate where it was asked for; what is left to say about it comes back.
@@ -194,7 +319,7 @@ fn publish_certificate(sim: &Sim, arguments: &Arguments) -> Result<String, Exit>
 }
 
 /// Where it is, and how to point each client at it.
-fn hello(sim: &Sim, arguments: &Arguments) -> String {
+fn hello(sim: &Sim, arguments: &Arguments, past: &str) -> String {
     let (url, at) = (sim.base_url(), sim.address());
     let (key, seed) = (&arguments.key, arguments.seed);
     let faults: String = arguments
@@ -205,11 +330,14 @@ fn hello(sim: &Sim, arguments: &Arguments) -> String {
     format!(
         "\
 Simulated Alpaca on {url} (seed {seed}, key {key:?})
-{faults}
+{past}{faults}
   nalpaca         ALPACA_URL={url} ALPACA_API_KEY={key} ALPACA_API_SECRET=... nalpaca
   alpaca-py       TradingClient(key, secret, url_override=\"{url}\")
                   TradingStream(key, secret, url_override=\"ws://{at}/stream\")
-  Go v3           APCA_API_BASE_URL={url} APCA_API_KEY_ID={key} APCA_API_SECRET_KEY=...
+                  StockHistoricalDataClient(key, secret, url_override=\"{url}\")
+                  StockDataStream(key, secret, url_override=\"ws://{at}/v2/iex\")
+  Go v3           APCA_API_BASE_URL={url} APCA_API_DATA_URL={url} APCA_API_KEY_ID={key} APCA_API_SECRET_KEY=...
+                  DATA_PROXY_WS={url}/v2 DATA_CRYPTO_PROXY_WS={url}/v1beta3/crypto
   JavaScript 4+   new trading.Configuration({{ basePath: \"{url}\" }}); streams: url: \"ws://{at}/stream\"
   JavaScript 3    APCA_API_BASE_URL={url} APCA_API_KEY_ID={key} APCA_API_SECRET_KEY=...
   by hand         curl {url}/_sim/state, more in `nalpaca sim --help`
@@ -248,6 +376,32 @@ mod tests {
     }
 
     #[test]
+    fn time_is_hurried_only_in_the_past() {
+        let pace = |line: &[&str]| {
+            let line = Line::parse_from([&["sim"], line].concat());
+            line.arguments.config(None).map(|config| config.pace)
+        };
+        let from = "2025-03-04T14:30:00Z";
+        let replay = |times| Pace::Replay {
+            from: from.parse().unwrap(),
+            times,
+        };
+        assert_eq!(pace(&[]), Ok(Pace::Wall));
+        assert_eq!(pace(&["--start", from]), Ok(replay(1)));
+        assert_eq!(pace(&["--start", from, "--speed", "60"]), Ok(replay(60)));
+        assert!(pace(&["--speed", "60"]).unwrap_err().contains("--start"));
+        assert!(
+            pace(&["--start", from, "--speed", "max"])
+                .unwrap_err()
+                .contains("--replay")
+        );
+        let error = Line::try_parse_from(["sim", "--speed", "fast"])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("real, max or a whole number"), "{error}");
+    }
+
+    #[test]
     fn a_bad_fault_is_refused_with_the_words_that_are_valid() {
         let error = Line::try_parse_from(["sim", "--fault", "submit_order: explode"]).unwrap_err();
         let text = error.to_string();
@@ -255,6 +409,34 @@ mod tests {
             text.contains("explode") && text.contains("cut-after-commit"),
             "{text}"
         );
+    }
+
+    #[tokio::test]
+    async fn the_hello_names_the_seed_the_faults_and_every_sdk() {
+        let line = [
+            "sim",
+            "--listen",
+            "127.0.0.1:0",
+            "--seed",
+            "77",
+            "--fault",
+            "get_clock 5%: hang",
+        ];
+        let arguments = Line::parse_from(line).arguments;
+        let sim = Sim::start(arguments.config(None).unwrap()).await.unwrap();
+        let hello = hello(&sim, &arguments, "");
+        let parts = [
+            "seed 77",
+            "get_clock 5%: hang",
+            "nalpaca",
+            "alpaca-py",
+            "Go v3",
+            "JavaScript 4+",
+        ];
+        for part in parts.into_iter().chain([sim.base_url().as_str()]) {
+            assert!(hello.contains(part), "{part:?} is not in\n{hello}");
+        }
+        sim.stop().await;
     }
 
     #[test]

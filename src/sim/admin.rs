@@ -9,7 +9,7 @@
 //! | `GET /_sim/state` | | seed, the venue's time, market, counts |
 //! | `GET /_sim/faults` | | the faults still to come: `[{"id": 1, "fault": "..."}]` |
 //! | `POST /_sim/faults` | faults as text, one a line, or `{"fault": "..."}`, or `{"faults": ["..."]}` | adds all or none; answers with their numbers. A stream's lever is a fault, too: `stream: drop` |
-//! | `DELETE /_sim/faults` | | forgets all |
+//! | `DELETE /_sim/faults` | | forgets all; what struck already, such as `mute` or `refuse`, goes on |
 //! | `DELETE /_sim/faults/ID` | | forgets one |
 //! | `POST /_sim/price` | `{"symbol": "SPY", "price": "512.34"}` | pins a price and matches against it |
 //! | `POST /_sim/market` | `{"market": "open"}`, or `closed`, or `calendar` | changes the trading hours |

@@ -61,11 +61,11 @@ impl Query {
     }
 
     /// `true` in either spelling: some clients send Python's.
-    fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         matches!(self.get(name), Some("true" | "True"))
     }
 
-    fn list(&self, name: &str) -> Option<Vec<String>> {
+    pub(crate) fn list(&self, name: &str) -> Option<Vec<String>> {
         self.get(name)
             .map(|value| value.split(',').map(|item| item.trim().to_owned()).collect())
     }
@@ -77,7 +77,7 @@ impl Query {
             .transpose()
     }
 
-    fn decimal(&self, name: &str) -> Result<Option<rust_decimal::Decimal>, Refusal> {
+    pub(crate) fn decimal(&self, name: &str) -> Result<Option<rust_decimal::Decimal>, Refusal> {
         self.get(name)
             .map(|value| body::decimal_text(name, value))
             .transpose()
@@ -96,7 +96,7 @@ impl Query {
             .ok_or_else(|| Refusal::invalid(format!("invalid {name}")))
     }
 
-    fn day(&self, name: &str) -> Result<Option<Date>, Refusal> {
+    pub(crate) fn day(&self, name: &str) -> Result<Option<Date>, Refusal> {
         let invalid = || Refusal::invalid(format!("invalid {name}"));
         // RFC 3339 is accepted too; its first ten characters are the day.
         let day = |value: &str| value.get(..10).unwrap_or(value).parse().map_err(|_| invalid());
@@ -196,10 +196,28 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
             let asset = asset.ok_or_else(|| Refusal::not_found(format!("asset not found for {argument}")))?;
             Ok(Answer::ok(&json::asset(&asset)))
         }
-        // Streams are opened by the server.
-        Endpoint::Stream | Endpoint::TradeEvents | Endpoint::ActivityEvents => {
-            Err(Refusal::endpoint_not_found())
-        }
+        // Streams are opened by the server, and market data is not the exchange's.
+        Endpoint::Stream
+        | Endpoint::TradeEvents
+        | Endpoint::ActivityEvents
+        | Endpoint::StockBars
+        | Endpoint::StockTrades
+        | Endpoint::StockQuotes
+        | Endpoint::StockAuctions
+        | Endpoint::StockSnapshots
+        | Endpoint::CryptoBars
+        | Endpoint::CryptoTrades
+        | Endpoint::CryptoQuotes
+        | Endpoint::CryptoOrderBooks
+        | Endpoint::CryptoSnapshots
+        | Endpoint::OptionBars
+        | Endpoint::OptionTrades
+        | Endpoint::OptionQuotes
+        | Endpoint::OptionSnapshots
+        | Endpoint::DataMeta
+        | Endpoint::News
+        | Endpoint::CorporateActions
+        | Endpoint::Screener => Err(Refusal::endpoint_not_found()),
     }
 }
 

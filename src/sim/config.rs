@@ -9,8 +9,10 @@ use rust_decimal::Decimal;
 
 use super::clock::Pace;
 use super::core::Market;
+use super::core::tape::Split;
 use super::fault::{Fault, FaultError};
 use super::market::feed::DataPlan;
+use super::replay::Replay;
 
 /// Settings of one simulator.
 #[derive(Clone)]
@@ -39,6 +41,10 @@ pub struct SimConfig {
     pub cash: Decimal,
     /// How often prices move and resting orders are matched.
     pub tick: Duration,
+    /// A past to replay instead of what the seed invents; what it does not hold is invented still.
+    pub replay: Option<Replay>,
+    /// Share splits, instead of those that really happened (or none, when a past is replayed).
+    pub splits: Option<Vec<Split>>,
     /// From one trade of a symbol to its next.
     pub trade_interval: Duration,
     /// From one quote of a symbol to its next.
@@ -70,6 +76,8 @@ impl Default for SimConfig {
             rate_limit_per_minute: 200,
             cash: Decimal::from(100_000),
             tick: Duration::from_millis(100),
+            replay: None,
+            splits: None,
             trade_interval: Duration::from_secs(1),
             quote_interval: Duration::from_millis(250),
             data_plan: DataPlan::Basic,
@@ -94,6 +102,8 @@ impl fmt::Debug for SimConfig {
             .field("rate_limit_per_minute", &self.rate_limit_per_minute)
             .field("cash", &self.cash)
             .field("tick", &self.tick)
+            .field("replay", &self.replay.as_ref().map(|replay| &replay.rows))
+            .field("splits", &self.splits)
             .field("trade_interval", &self.trade_interval)
             .field("quote_interval", &self.quote_interval)
             .field("data_plan", &self.data_plan)

@@ -32,17 +32,20 @@ pub(crate) struct Deed {
     pub(crate) work: Result<Work, Refusal>,
 }
 
-pub(crate) struct Work {
-    pub(crate) route: Route,
-    pub(crate) query: Query,
-    pub(crate) body: Bytes,
+/// What is to be done.
+pub(crate) enum Work {
+    /// A question or an order to the exchange.
+    Call { route: Route, query: Query, body: Bytes },
+    /// A question that was answered without it, which changes nothing.
+    Answered(Answer),
 }
 
 impl Deed {
     /// Does what was asked and gives the true answer.
     pub(crate) fn commit(self) -> Answer {
         match self.work {
-            Ok(Work { route, query, body }) => {
+            Ok(Work::Answered(answer)) => answer,
+            Ok(Work::Call { route, query, body }) => {
                 let call = Call {
                     route: &route,
                     query,
@@ -54,7 +57,7 @@ impl Deed {
         }
     }
 
-    /// Does what was asked, then `and`, before anybody else can see it.
+    /// Does what was asked, then `and`, with nothing awaited in between.
     pub(crate) fn commit_then(self, and: impl FnOnce(&Shared, &Answer)) -> Answer {
         let shared = Arc::clone(&self.shared);
         let answer = self.commit();
@@ -70,7 +73,9 @@ impl Deed {
             tokio::select! {
                 () = shared.stop.cancelled() => {}
                 () = tokio::time::sleep(after) => {
-                    self.commit();
+                    let request = self.serial;
+                    let status = self.commit().status;
+                    shared.note(&Entry::Late { request, status });
                 }
             }
         });

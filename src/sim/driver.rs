@@ -46,9 +46,12 @@ async fn pass(shared: &Shared) {
 /// Jumps from one thing that happens to the next until nothing is left. It begins when somebody subscribes to market data,
 /// and nobody who did is left behind.
 async fn replay(shared: &Shared, recording: &Recording) {
+    // The first moment is told to the first who reads, too.
+    shared.pulse.caught_up(shared.clock.now()).await;
     loop {
         let now = shared.clock.now();
         let told = after(now);
+        shared.pulse.beat(told);
         shared.pulse.caught_up(told).await;
         let due = shared.world().exchange.next_due();
         let moment = recording.next_moment(now);
@@ -64,7 +67,6 @@ async fn replay(shared: &Shared, recording: &Recording) {
             .unwrap_or(next);
         shared.clock.step_to(next);
         shared.act(Exchange::tick);
-        shared.pulse.beat(after(shared.clock.now()));
         tokio::task::yield_now().await;
     }
 }

@@ -1,6 +1,7 @@
 //! Paths and methods: which endpoint a request means.
 
 use super::core::Refusal;
+use super::market::history::DataCall;
 
 /// Declares the venue's operations: each variant with its method, its path and its documentation; the name that faults and
 /// logs call it by is the variant's in snake case. `{}` in a path stands for one segment, the endpoint's argument.
@@ -59,6 +60,24 @@ endpoints! {
     Stream = "stream": "GET" "/stream",
     TradeEvents = "trade_events": "GET" "/v2/events/trades",
     ActivityEvents = "activity_events": "GET" "/v2beta1/events/activities",
+    StockBars = "stock_bars": "GET" "/v2/stocks/bars",
+    StockTrades = "stock_trades": "GET" "/v2/stocks/trades",
+    StockQuotes = "stock_quotes": "GET" "/v2/stocks/quotes",
+    StockAuctions = "stock_auctions": "GET" "/v2/stocks/auctions",
+    StockSnapshots = "stock_snapshots": "GET" "/v2/stocks/snapshots",
+    CryptoBars = "crypto_bars": "GET" "/v1beta3/crypto/us/bars",
+    CryptoTrades = "crypto_trades": "GET" "/v1beta3/crypto/us/trades",
+    CryptoQuotes = "crypto_quotes": "GET" "/v1beta3/crypto/us/quotes",
+    CryptoOrderBooks = "crypto_orderbooks": "GET" "/v1beta3/crypto/us/latest/orderbooks",
+    CryptoSnapshots = "crypto_snapshots": "GET" "/v1beta3/crypto/us/snapshots",
+    OptionBars = "option_bars": "GET" "/v1beta1/options/bars",
+    OptionTrades = "option_trades": "GET" "/v1beta1/options/trades",
+    OptionQuotes = "option_quotes": "GET" "/v1beta1/options/quotes/latest",
+    OptionSnapshots = "option_snapshots": "GET" "/v1beta1/options/snapshots",
+    DataMeta = "data_meta": "GET" "/v2/stocks/meta/exchanges",
+    News = "news": "GET" "/v1beta1/news",
+    CorporateActions = "corporate_actions": "GET" "/v1/corporate-actions",
+    Screener = "screener": "GET" "/v1beta1/screener/stocks/most-actives",
 }
 
 impl Endpoint {
@@ -78,6 +97,8 @@ impl Endpoint {
 pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
     pub(crate) argument: String,
+    /// What exactly is asked for, on the data side of the venue.
+    pub(crate) data: Option<DataCall>,
 }
 
 impl Route {
@@ -85,6 +106,16 @@ impl Route {
     pub(crate) fn find(method: &str, path: &str) -> Result<Self, Refusal> {
         // An old client asks for `/stream/`.
         let path = if path == "/stream/" { "/stream" } else { path };
+        if let Some(call) = DataCall::find(path) {
+            if method != "GET" {
+                return Err(Refusal::method_not_allowed());
+            }
+            return Ok(Self {
+                endpoint: call.endpoint(),
+                argument: String::new(),
+                data: Some(call),
+            });
+        }
         let mut known = false;
         for endpoint in Endpoint::ALL {
             let Some(argument) = argument(endpoint.path(), path) else {
@@ -94,6 +125,7 @@ impl Route {
                 return Ok(Self {
                     endpoint: *endpoint,
                     argument: percent_decoded(argument),
+                    data: None,
                 });
             }
             known = true;
@@ -116,7 +148,7 @@ fn argument<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
 }
 
 /// Undoes `%2F` and its like; what is not a valid escape stays as it is.
-fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -30,14 +30,15 @@ use super::admin;
 use super::api::{Answer, Query};
 use super::clock::{VenueClock, wall};
 use super::config::SimConfig;
-use super::core::tape::{Tape, TapeConfig};
+use super::core::tape::{Splits, Tape, TapeConfig};
 use super::core::{Assets, Exchange, Refusal};
 use super::deed::{Deed, Work};
 use super::fault::{Blind, Reply, Script, perform};
 use super::handle::RequestRecord;
 use super::json;
 use super::market::dialogue::Format;
-use super::market::feed::Feed;
+use super::market::feed::{DataPlan, Feed};
+use super::market::history::{DataCall, History};
 use super::market::pulse::Pulse;
 use super::market::socket::{self, Opening, Slots};
 use super::route::{Endpoint, Route};
@@ -47,6 +48,8 @@ use super::truth::{Entry, Text, Truth, executions};
 
 /// Largest request body read; an order is a few hundred bytes.
 const BODY_MAX: usize = 256 * 1024;
+/// Data requests per minute of who pays for them.
+const PLUS_DATA_LIMIT: u32 = 10_000;
 /// Requests remembered; older ones are forgotten first.
 const LOG_MAX: usize = 100_000;
 
@@ -78,6 +81,8 @@ pub(crate) struct World {
     /// Which market-data feeds are taken.
     pub(crate) slots: Slots,
     quota: Quota,
+    /// The data side counts apart.
+    data_quota: Quota,
     /// Until when orders have met the moments of a recording.
     met: Timestamp,
 }
@@ -148,13 +153,25 @@ impl Shared {
     pub(crate) fn new(config: SimConfig) -> Self {
         let clock = VenueClock::new(config.pace);
         let began_at = clock.now();
-        let assets = Arc::new(Assets::new());
+        let recording = config.replay.as_ref().map(|replay| Arc::clone(&replay.recording));
+        let recorded = recording
+            .as_ref()
+            .map(|recording| recording.symbols())
+            .unwrap_or_default();
+        let assets = Arc::new(Assets::with(&recorded));
+        // Who replays a file knows whether its prices are adjusted; nothing is assumed.
+        let splits = match (&config.splits, &recording) {
+            (Some(splits), _) => Splits::new(splits.clone()),
+            (None, Some(_)) => Splits::new(Vec::new()),
+            (None, None) => Splits::default(),
+        };
         let tape = TapeConfig {
             seed: config.seed,
             trade_interval: config.trade_interval,
             quote_interval: config.quote_interval,
             market: config.market,
-            ..TapeConfig::default()
+            splits,
+            recording,
         };
         let tape = Arc::new(Tape::new(tape, Arc::clone(&assets), began_at));
         let exchange = super::core::ExchangeConfig {
@@ -165,10 +182,14 @@ impl Shared {
             partial_fill_percent: config.partial_fill_percent,
         };
         let exchange = Exchange::with_tape(exchange, Arc::clone(&assets), Arc::clone(&tape), began_at);
-        let quota = Quota {
-            limit: config.rate_limit_per_minute,
+        let quota = |limit| Quota {
+            limit,
             used: 0,
             minute: 0,
+        };
+        let data_limit = match config.data_plan {
+            DataPlan::Basic => config.rate_limit_per_minute,
+            DataPlan::Plus => config.rate_limit_per_minute.max(PLUS_DATA_LIMIT),
         };
         let world = World {
             exchange,
@@ -176,7 +197,8 @@ impl Shared {
             events: EventLog::default(),
             log: RequestLog::default(),
             slots: Slots::default(),
-            quota,
+            quota: quota(config.rate_limit_per_minute),
+            data_quota: quota(data_limit),
             met: began_at,
         };
         Self {
@@ -321,10 +343,16 @@ async fn respond(
     if admin::is_for(parts.uri.path()) {
         return admin::answer(&shared, peer, &parts, &body.unwrap_or_default());
     }
+    let is_data = route.as_ref().is_ok_and(|route| route.data.is_some());
     let (within_quota, quota, serial) = {
         let text = body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
         let mut world = shared.world();
-        let (within, quota) = world.quota.spend(wall());
+        let quota = if is_data {
+            &mut world.data_quota
+        } else {
+            &mut world.quota
+        };
+        let (within, quota) = quota.spend(wall());
         let serial = world.log.received + 1;
         note_request(&shared, Some(serial), &parts, &target, endpoint, &text);
         world.log.receive(RequestRecord {
@@ -343,8 +371,7 @@ async fn respond(
         &target,
         body.as_deref().unwrap_or_default(),
     );
-    let checked = authenticate(&parts.headers, &shared.config)
-        .and(route)
+    let checked = admit(&parts.headers, &shared.config, route)
         .and_then(|route| {
             if within_quota {
                 Ok(route)
@@ -364,7 +391,13 @@ async fn respond(
             sse::open(&shared, route.endpoint, &query, &parts.headers, cut)
         }
         (checked, struck) => {
-            let work = checked.map(|(route, body)| Work { route, query, body });
+            let work = match checked {
+                Ok((Route { data: Some(call), .. }, _)) => {
+                    Ok(Work::Answered(history(&shared, call, query).await))
+                }
+                Ok((route, body)) => Ok(Work::Call { route, query, body }),
+                Err(refusal) => Err(refusal),
+            };
             let deed = Deed {
                 shared: Arc::clone(&shared),
                 serial,
@@ -438,6 +471,35 @@ async fn open_stream(
             };
             perform(deed, cut, reply).await
         }
+    }
+}
+
+/// Market data is computed aside: years of bars must not delay an order.
+async fn history(shared: &Arc<Shared>, call: DataCall, query: Query) -> Answer {
+    let shared = Arc::clone(shared);
+    let answer = tokio::task::spawn_blocking(move || {
+        let history = History {
+            tape: &shared.tape,
+            assets: &shared.assets,
+            plan: shared.config.data_plan,
+            seed: shared.config.seed,
+            now: shared.clock.now(),
+        };
+        history.answer(&call, &query)
+    });
+    // It only fails when the computation panicked, which is told as the venue would.
+    answer
+        .await
+        .unwrap_or_else(|_| Answer::from(&Refusal::data(500, "internal server error")))
+}
+
+/// Who may ask: everybody about coins, who has keys about the rest. The data side knows but one way to say no.
+fn admit(headers: &HeaderMap, config: &SimConfig, route: Result<Route, Refusal>) -> Result<Route, Refusal> {
+    let known = authenticate(headers, config);
+    match &route {
+        Ok(Route { data: Some(call), .. }) if call.is_public() => route,
+        Ok(Route { data: Some(_), .. }) => known.map_err(|_| Refusal::unauthorized()).and(route),
+        Ok(_) | Err(_) => known.and(route),
     }
 }
 

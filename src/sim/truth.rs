@@ -10,9 +10,10 @@
 //! | `fault` | `request` or `stream`, `fault` (its number in the script), `what` (as it is written) |
 //! | `commit` | `request`, `endpoint`, `status`, `order_id`, `client_order_id` (null where the answer names no order): the venue acted, whatever its client is told |
 //! | `answer` | `request`, `status`: handed to the socket |
+//! | `late` | `request`, `status`: carried out after its answer, with a status that nobody is told |
 //! | `event` | `event`, `event_id`, `execution_id`, `order_id`, `client_order_id`, `status`, `filled_qty`: the venue reports |
 //! | `fill` | `execution_id`, `order_id`, `client_order_id`, `symbol`, `side`, `qty`, `price`, `cum_qty`, `leaves_qty`, `position_qty` |
-//! | `session` | `stream`, `session` (its number), `state` (`opened`, `closed`) |
+//! | `session` | `stream`, `session` (its number, among websockets or among event streams), `state` (`opened`, `closed`) |
 //! | `frame` | `stream`, `session`, `encoding` (`binary`, `text`, `msgpack`, `sse`), `text`: handed to the socket, before encoding |
 //! | `lever` | `what`: somebody moved the venue by hand |
 //! | `lost` | `records`: so many lines could not be written, see below |
@@ -80,6 +81,10 @@ pub(crate) enum Entry<'a> {
         client_order_id: Option<&'a str>,
     },
     Answer {
+        request: u64,
+        status: u16,
+    },
+    Late {
         request: u64,
         status: u16,
     },
@@ -246,8 +251,9 @@ impl Truth {
 
     /// Adds a record. A leaf lock and a few microseconds: callable while the world is locked, which keeps the order.
     pub(crate) fn note(&self, at: Timestamp, entry: &Entry<'_>) {
+        let mut log = self.log();
         let mono_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.log().add(mono_ns, at, entry);
+        log.add(mono_ns, at, entry);
     }
 
     /// Records from number `since` on, at most `limit` of them.

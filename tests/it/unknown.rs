@@ -184,3 +184,38 @@ async fn an_order_waits_while_the_venue_refuses_the_account() {
         assert!(!outcome.to_string().contains(secret));
     }
 }
+
+/// The venue acts after its answer, before or after the daemon has sent the order again; or its answer is odd.
+#[tokio::test]
+async fn an_order_that_enters_the_book_late_or_is_answered_oddly_is_placed_once() {
+    let world = Plan::new().set("HTTP_CLIENT_TIMEOUT", "500ms").start().await;
+    let cases = [
+        ("late-soon", "late-commit 300ms"),
+        ("late-page", "late-commit 2s status 504"),
+        ("late-after-all", "late-commit 8s status 500"),
+        ("zipped", "gzip"),
+        ("dripping", "drip 256 5ms"),
+        ("mistyped", "content-type text/html"),
+        ("unseen", "blind 2s"),
+    ];
+    for ((id, what), symbol) in cases.iter().zip(SYMBOLS) {
+        let fault = format!("submit_order ~{id}: {what}");
+        world.sim.fault(&fault).expect("a fault that can be read");
+        world.order(id, &resting(symbol)).await;
+    }
+    for (id, _) in &cases {
+        let outcome = world.outcome(id).await;
+        assert_one_order(&world, id, &outcome);
+    }
+    until("the venue to have acted late", async || {
+        let truth = world.sim.truth(0);
+        let late = truth.iter().filter(|record| record.contains(r#""kind":"late""#));
+        (late.count() == 3).then_some(())
+    })
+    .await;
+    for (id, _) in &cases {
+        assert_eq!(world.sim.snapshot().orders_by_client_id(id), 1, "{id}");
+    }
+    world.settled().await;
+    assert_eq!(world.sim.script().pending(), 0, "every fault happened");
+}

@@ -120,6 +120,32 @@ impl Assets {
         Self { listed }
     }
 
+    /// The same, and these symbols with the price that each begins at: a pair with a slash is a coin, all else a share.
+    pub(crate) fn with(extra: &[(&str, Decimal)]) -> Self {
+        let mut assets = Self::new();
+        for (symbol, price) in extra {
+            if assets.listed.iter().any(|asset| asset.symbol == *symbol) {
+                continue;
+            }
+            let is_coin = symbol.contains('/');
+            assets.listed.push(Asset {
+                id: asset_id(symbol),
+                class: if is_coin {
+                    AssetClass::Crypto
+                } else {
+                    AssetClass::UsEquity
+                },
+                symbol: (*symbol).to_owned(),
+                name: "A replayed symbol",
+                exchange: if is_coin { "CRYPTO" } else { "NYSE" },
+                underlying: None,
+                contract: None,
+                base_price: *price,
+            });
+        }
+        assets
+    }
+
     pub(crate) fn listed(&self) -> &[Asset] {
         &self.listed
     }
@@ -146,6 +172,41 @@ impl Assets {
             .find(|asset| asset.symbol == name || Some(asset.id) == id || is_unslashed(asset, name))
             .cloned()
             .or_else(|| self.option(name))
+    }
+
+    /// The contracts listed on a share: eight Fridays, eleven strikes around where its price began, calls and puts.
+    pub(crate) fn contracts_on(&self, underlying: &str, today: Date) -> Vec<Asset> {
+        const FRIDAYS: usize = 8;
+        const STRIKES: i64 = 5;
+        let Some(share) = self
+            .listed
+            .iter()
+            .find(|asset| asset.symbol == underlying && asset.class == AssetClass::UsEquity)
+        else {
+            return Vec::new();
+        };
+        let root = share.symbol.replace('.', "");
+        // A fortieth of the price, in whole half dollars.
+        let step = (share.base_price / Decimal::from(20)).round().max(Decimal::ONE) / Decimal::TWO;
+        let middle = (share.base_price / step).round() * step;
+        let fridays = today
+            .series(jiff::ToSpan::days(1))
+            .filter(|day| day.weekday() == jiff::civil::Weekday::Friday);
+        let symbols = fridays.take(FRIDAYS).flat_map(|day| {
+            let root = root.clone();
+            (-STRIKES..=STRIKES).flat_map(move |at| {
+                let strike = ((middle + step * Decimal::from(at)) * Decimal::ONE_THOUSAND).trunc();
+                let root = root.clone();
+                ["C", "P"].map(move |right| {
+                    format!(
+                        "{root}{}{right}{:0>8}",
+                        day.strftime("%y%m%d"),
+                        strike.to_string()
+                    )
+                })
+            })
+        });
+        symbols.filter_map(|symbol| self.find(&symbol)).collect()
     }
 
     /// Reads `AAPL250620C00100000`: root, yymmdd, C or P, strike times 1000 in eight digits.

@@ -27,7 +27,7 @@ mod request;
 mod risk;
 mod rng;
 mod rules;
-pub(crate) mod tape;
+pub mod tape;
 #[cfg(test)]
 mod tests;
 

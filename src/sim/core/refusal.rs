@@ -43,6 +43,11 @@ impl Refusal {
         self
     }
 
+    /// The data side sends no codes.
+    pub(crate) fn data(status: u16, message: impl AsRef<str>) -> Self {
+        Self::edge(status, message.as_ref())
+    }
+
     pub(crate) fn unauthorized() -> Self {
         Self::edge(401, "unauthorized.")
     }

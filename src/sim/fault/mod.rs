@@ -18,7 +18,7 @@
 //! - Without a word on how often it strikes once: the next request, the next event, or at once where the stream
 //!   fault needs no event. A share is drawn per request or event from the seed, by a generator per fault.
 //! - WHAT is a word and its arguments, of those below. TIME is `200ms`, `90s` or `2m`. A BODY is all
-//!   that follows; a JSON string stands for the text in it.
+//!   that follows; a JSON string stands for the text in it. Times pass on the wall clock, whatever the venue's does.
 //!
 //! | for a request | |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! What can go wrong on a stream, whichever it is and whatever it carries.
 //!
 //! A stream's own code asks the script which faults strike an event, lets [`Disturbed::pass`] turn the event into
-//! [`Step`]s, and carries these out. A frame is JSON text here; how it is encoded comes after.
+//! [`Step`]s, and carries these out. A frame is JSON text here; how it is encoded comes after. A stream that is to misbehave
+//! is one of `Endpoint::is_stream`, keeps a [`Weather`], and is reached by `Shared::strike`.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use super::text::{Cursor, FaultError, Spelled};
 const REAPED_AFTER: Duration = Duration::from_secs(90);
 /// Names a fault may leave out; a name is a JSON key.
 const FIELDS_MAX: usize = 16;
+/// Copies of one event, however many faults double it.
+const COPIES_MAX: usize = 64;
 
 /// What can go wrong on a stream. "The event" is the one that the fault strikes; a fault that needs none strikes at
 /// once when it is to strike once.
@@ -206,7 +209,7 @@ impl Disturbed {
                 | StreamFault::HalfOpen(_)
                 | StreamFault::Lose
                 | StreamFault::Mute(_) => copies = 0,
-                StreamFault::Duplicate => copies *= 2,
+                StreamFault::Duplicate => copies = COPIES_MAX.min(copies * 2),
                 StreamFault::Reorder => hold = true,
                 StreamFault::Without(fields) => event = without(&event, fields),
                 StreamFault::OtherOpcode => other_opcode = true,

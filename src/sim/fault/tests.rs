@@ -179,6 +179,7 @@ fn an_event_is_turned_into_what_its_faults_leave_of_it() {
     assert_eq!(pass(&[StreamFault::Reorder], "c"), []);
     assert_eq!(pass(&[], "d"), [frame("d"), frame("c")]);
     assert_eq!(pass(&[StreamFault::Lose], "e"), []);
+    assert_eq!(pass(&vec![StreamFault::Duplicate; 200], "e").len(), 64);
     assert_eq!(pass(&[StreamFault::NullData], "f"), [Step::NullData, frame("f")]);
     assert_eq!(pass(&[StreamFault::Drop], "g"), [Step::Drop]);
     let without = StreamFault::Without(vec!["x".to_owned()]);

@@ -28,12 +28,6 @@ pub(crate) struct Emitter<'a> {
     pub(crate) subscriptions: &'a Subscriptions,
 }
 
-/// A frame, and how many messages it holds.
-pub(crate) struct Frame {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) messages: usize,
-}
-
 /// Messages one behind the other, each with its moment.
 struct Batch {
     sink: Buffer,
@@ -74,7 +68,7 @@ impl Batch {
     }
 
     /// In the order of time, as arrays.
-    fn frames(mut self) -> Vec<Frame> {
+    fn frames(mut self) -> Vec<Vec<u8>> {
         self.messages.sort_by_key(|(at, ..)| *at);
         let mut frames = Vec::new();
         let mut rest = self.messages.as_slice();
@@ -94,23 +88,16 @@ impl Batch {
             let pieces = now
                 .iter()
                 .filter_map(|(_, begin, end)| self.bytes().get(*begin..*end));
-            frames.push(Frame {
-                bytes: match self.sink {
-                    Buffer::Json(_) => {
-                        [b"[".as_slice(), &pieces.collect::<Vec<_>>().join(&b','), b"]"].concat()
-                    }
-                    Buffer::MessagePack(_) => {
-                        let mut bytes = Vec::new();
-                        // Writing to a vector cannot fail.
-                        let _ = rmp::encode::write_array_len(
-                            &mut bytes,
-                            u32::try_from(count).unwrap_or(u32::MAX),
-                        );
-                        pieces.for_each(|piece| bytes.extend_from_slice(piece));
-                        bytes
-                    }
-                },
-                messages: count,
+            frames.push(match self.sink {
+                Buffer::Json(_) => [b"[".as_slice(), &pieces.collect::<Vec<_>>().join(&b','), b"]"].concat(),
+                Buffer::MessagePack(_) => {
+                    let mut bytes = Vec::new();
+                    // Writing to a vector cannot fail.
+                    let _ =
+                        rmp::encode::write_array_len(&mut bytes, u32::try_from(count).unwrap_or(u32::MAX));
+                    pieces.for_each(|piece| bytes.extend_from_slice(piece));
+                    bytes
+                }
             });
             rest = later;
         }
@@ -148,7 +135,7 @@ impl Write for Message<'_> {
 
 impl Emitter<'_> {
     /// The frames of `from <= at < until`.
-    pub(crate) fn frames(&self, from: Timestamp, until: Timestamp) -> Vec<Frame> {
+    pub(crate) fn frames(&self, from: Timestamp, until: Timestamp) -> Vec<Vec<u8>> {
         let mut batch = Batch::new(self.format);
         for channel in self.feed.channels() {
             for asset in self.assets_of(*channel) {

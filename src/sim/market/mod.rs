@@ -5,6 +5,8 @@
 pub(crate) mod dialogue;
 mod emit;
 pub(crate) mod feed;
+pub(crate) mod history;
+pub(crate) mod news;
 pub(crate) mod pulse;
 pub(crate) mod row;
 pub(crate) mod socket;

@@ -216,7 +216,7 @@ impl Session<'_> {
             subscriptions: &self.dialogue.subscriptions,
         };
         for frame in emitter.frames(from, until) {
-            self.send(frame.bytes).await?;
+            self.send(frame).await?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Message, http};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use super::super::replay::{self, Replay};
 use super::super::{DataPlan, Market, Pace, Sim, SimConfig};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -310,5 +311,103 @@ async fn minutes_end_in_bars_and_some_bars_change_later() {
         ("2025-03-04T05:00:00Z".to_owned(), &last["c"])
     );
     assert!(heard["l"][0]["u"].as_f64() > heard["l"][0]["d"].as_f64());
+    sim.stop().await;
+}
+
+fn a_past() -> Replay {
+    let mut rows = "symbol,time,open,high,low,close,volume\n".to_owned();
+    for minute in 0..200 {
+        let (hour, price) = (14 + (30 + minute) / 60, 100 + minute);
+        rows += &format!(
+            "TEST,2025-03-04T{hour}:{:02}:00Z,{price},{},{},{price}.5,400\n",
+            (30 + minute) % 60,
+            price + 2,
+            price - 1
+        );
+    }
+    let path = std::env::temp_dir().join(format!("nalpaca-{}-past.csv", std::process::id()));
+    std::fs::write(&path, rows).unwrap();
+    let replay = replay::read(&[path.display().to_string().parse().unwrap()]).unwrap();
+    std::fs::remove_file(path).unwrap();
+    replay
+}
+
+#[tokio::test]
+async fn a_past_is_replayed_as_fast_as_it_is_read_and_nothing_is_left_out() {
+    let replay = a_past();
+    let config = SimConfig {
+        pace: Pace::AsFastAsPossible { from: replay.from },
+        market: Market::Calendar,
+        replay: Some(replay),
+        ..SimConfig::default()
+    };
+    let sim = Sim::start(config).await.unwrap();
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+    let keyed = |request: reqwest::RequestBuilder| {
+        request
+            .header("APCA-API-KEY-ID", "sim-key")
+            .header("APCA-API-SECRET-KEY", "sim-secret")
+    };
+    let url = sim.base_url();
+    // Nobody reads yet, so nothing has happened: this order meets every price of the past. 150 is reached in the 51st minute.
+    let order = json!({"symbol": "TEST", "qty": "1", "side": "buy", "type": "stop", "stop_price": "150", "time_in_force": "day"});
+    let taken = keyed(client.post(format!("{url}/v2/orders")))
+        .body(order.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(taken.status(), 200, "{:?}", taken.text().await);
+    let mut socket = logged_in(&sim, "/v2/iex").await;
+    say(
+        &mut socket,
+        json!({"action": "subscribe", "bars": ["TEST"], "trades": ["TEST"]}),
+    )
+    .await;
+    let mut heard = std::collections::HashMap::<String, Vec<Value>>::new();
+    while heard.get("b").is_none_or(|bars| bars.len() < 200) {
+        for row in hear(&mut socket).await {
+            heard
+                .entry(row["T"].as_str().unwrap().to_owned())
+                .or_default()
+                .push(row);
+        }
+    }
+    assert_eq!(heard["t"].len(), 800, "each bar is played as four trades");
+    let bar = &heard["b"][199];
+    assert_eq!(
+        (&bar["t"], &bar["o"], &bar["h"], &bar["l"], &bar["c"], &bar["v"]),
+        (
+            &json!("2025-03-04T17:49:00Z"),
+            &json!(299),
+            &json!(301),
+            &json!(298),
+            &json!(299.5),
+            &json!(400)
+        )
+    );
+    let orders = keyed(client.get(format!("{url}/v2/orders?status=all")))
+        .send()
+        .await
+        .unwrap();
+    let orders: Value = serde_json::from_str(&orders.text().await.unwrap()).unwrap();
+    assert_eq!(orders[0]["status"], "filled", "{orders:#}");
+    assert!(
+        orders[0]["filled_at"]
+            .as_str()
+            .unwrap()
+            .starts_with("2025-03-04T15:1"),
+        "in the time of the past: {orders:#}"
+    );
+    let bars = keyed(client.get(format!(
+        "{url}/v2/stocks/bars?symbols=TEST&timeframe=1Day&start=2025-03-04"
+    )))
+    .send()
+    .await
+    .unwrap();
+    let bars: Value = serde_json::from_str(&bars.text().await.unwrap()).unwrap();
+    assert_eq!(
+        (&bars["bars"]["TEST"][0]["o"], &bars["bars"]["TEST"][0]["v"]),
+        (&json!(100), &json!(80_000))
+    );
     sim.stop().await;
 }

@@ -144,6 +144,14 @@ async fn an_order_may_enter_the_book_after_its_answer() {
     sim.fault("submit_order: late-commit 20ms status 504").unwrap();
     assert_eq!(post(&sim, "late-504").await.unwrap().status(), 504);
     eventually("it entered, too", || sim.order("late-504").is_some()).await;
+    let late = || {
+        let records = sim.truth(0);
+        let late = records
+            .iter()
+            .filter(|record| record.contains(r#""kind":"late""#));
+        late.filter(|record| record.contains(r#""status":200"#)).count()
+    };
+    eventually("both are in the truth log", || late() == 2).await;
     sim.stop().await;
 }
 

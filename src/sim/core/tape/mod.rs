@@ -34,8 +34,10 @@ use spans::Hours;
 use walk::Walk;
 
 pub(crate) use bars::bar_of;
+pub(crate) use noise::hash as chance;
 pub(crate) use recording::{Recording, RecordingBuilder};
-pub(crate) use splits::{Split, Splits};
+pub(crate) use splits::Splits;
+pub use splits::{Ratio, Split};
 pub(crate) use timeframe::Timeframe;
 
 /// Half of the spread, in basis points.
@@ -164,10 +166,6 @@ impl Tape {
 
     pub(crate) fn recording(&self) -> Option<&Recording> {
         self.config.recording.as_deref()
-    }
-
-    pub(crate) fn quote_interval(&self) -> Duration {
-        self.config.quote_interval
     }
 
     /// The price of the last trade, whether or not the market is open.

@@ -17,7 +17,7 @@ const DAY_SWING: i64 = 10_000;
 const FRACTION: u32 = 16;
 
 /// SplitMix64's finisher over a seed, a wave and a place: chance without state.
-pub(super) fn hash(seed: u64, salt: u64, place: i64) -> u64 {
+pub(crate) fn hash(seed: u64, salt: u64, place: i64) -> u64 {
     let place = u64::from_ne_bytes(place.to_ne_bytes());
     let mut mixed =
         seed ^ salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place.wrapping_mul(0xD6E8_FEB8_6659_FD93);

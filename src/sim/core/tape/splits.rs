@@ -10,9 +10,11 @@ use super::Bar;
 
 /// `new` shares for each `old` one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ratio {
-    pub(crate) new: u32,
-    pub(crate) old: u32,
+pub struct Ratio {
+    /// Shares after it.
+    pub new: u32,
+    /// Shares before it.
+    pub old: u32,
 }
 
 impl Ratio {
@@ -27,11 +29,13 @@ impl Ratio {
 
 /// One split.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Split {
-    pub(crate) symbol: String,
-    pub(crate) ratio: Ratio,
+pub struct Split {
+    /// Whose shares.
+    pub symbol: String,
+    /// Into how many.
+    pub ratio: Ratio,
     /// The first day in new shares.
-    pub(crate) effective_on: Date,
+    pub effective_on: Date,
 }
 
 impl std::str::FromStr for Split {

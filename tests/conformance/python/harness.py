@@ -52,6 +52,8 @@ def run_checks():
             function()
         except Failed as failure:
             report(function, str(failure))
+        except APIError as error:
+            report(function, f"expected no refusal, got {error}")
         except Exception as error:
             traceback.print_exc()
             report(function, f"expected no exception, got {type(error).__name__}: {error}")

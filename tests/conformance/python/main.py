@@ -1,4 +1,4 @@
 import sys
 from harness import run_checks
-import orders
-run_checks()
+import streams
+run_checks(); streams.stop()

@@ -1,9 +1,11 @@
 """Runs programs that use Alpaca's official SDKs, as their users do, against `nalpaca sim`: `make conformance`.
 
-Each program gets a simulator of its own and is told by its environment where that is:
+Each program gets two simulators of its own: one that lives now, to trade on, and one that lives in a known past, sixty
+times as fast, for what is slow to come or must be known (minute bars, news, a split). Its environment says where:
 
-    SIM_URL, SIM_WS_URL             http://127.0.0.1:PORT and ws://127.0.0.1:PORT
-    SIM_API_KEY, SIM_API_SECRET     the keys
+    SIM_URL, SIM_WS_URL             http://127.0.0.1:PORT and ws://127.0.0.1:PORT of the first
+    SIM_PAST_URL, SIM_PAST_WS_URL   and of the second, which begins at SIM_PAST_START
+    SIM_API_KEY, SIM_API_SECRET     the keys of both
 
 It prints what it is going to check and what became of it, one line each, with tabs between the words:
 
@@ -34,11 +36,13 @@ ROOT = HERE.parent.parent
 TOOLS = ROOT / ".tools"
 KEYS = {"SIM_API_KEY": "conformance-key", "SIM_API_SECRET": "conformance-secret"}
 
-# A quota that no program reaches, and prices that move often: nothing waits longer than it must.
+# A quota that no program reaches, and orders that meet prices often: nothing waits longer than it must.
 SIM = ["--listen", "127.0.0.1:0", "--rate-limit", "1000000", "--tick-ms", "20", "--seed", "1"]
+# Ten in the morning of a Tuesday before Thanksgiving, four days after a split.
+PAST_START = "2024-11-26T15:00:00Z"
+PAST = ["--start", PAST_START, "--speed", "60", "--split", "AAPL=4:1@2024-11-22"]
 REACHABLE_SECONDS = 20
-# The slowest thing to wait for is a minute bar, which comes when its minute is over.
-PROGRAM_SECONDS = 300
+PROGRAM_SECONDS = 180
 END_SECONDS = 10
 
 
@@ -60,12 +64,12 @@ PROGRAMS = {"python": python, "go": go, "js": js}
 class Simulator:
     """A running `nalpaca sim` on a port of its own choosing."""
 
-    def __init__(self, nalpaca, log):
+    def __init__(self, nalpaca, log, more=()):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SIM_")}
         self.log = log
         with open(log, "wb") as output:
             self.process = subprocess.Popen(
-                [nalpaca, "sim", *SIM], env={**environment, **KEYS}, stdout=output, stderr=subprocess.STDOUT
+                [nalpaca, "sim", *SIM, *more], env={**environment, **KEYS}, stdout=output, stderr=subprocess.STDOUT
             )
 
     def url(self):
@@ -141,10 +145,14 @@ def run(name, nalpaca, seconds):
     if not (shutil.which(command[0]) and all(Path(word).exists() for word in environment.values())):
         return report.close("what it needs is missing: run scripts/tools.sh conformance, which says what")
     with tempfile.TemporaryDirectory(prefix="nalpaca-conformance-") as folder:
-        simulator = Simulator(nalpaca, Path(folder, "sim.log"))
+        simulators = []
         try:
-            url = simulator.url()
-            addresses = {"SIM_URL": url, "SIM_WS_URL": url.replace("http", "ws", 1)}
+            simulators.append(Simulator(nalpaca, Path(folder, "now.log")))
+            simulators.append(Simulator(nalpaca, Path(folder, "past.log"), PAST))
+            addresses = {"SIM_PAST_START": PAST_START}
+            for simulator, prefix in zip(simulators, ("SIM_", "SIM_PAST_")):
+                url = simulator.url()
+                addresses |= {f"{prefix}URL": url, f"{prefix}WS_URL": url.replace("http", "ws", 1)}
             program = subprocess.Popen(
                 command,
                 env={**os.environ, **KEYS, **addresses, **environment},
@@ -166,15 +174,17 @@ def run(name, nalpaca, seconds):
                 end(program)
             late = time.monotonic() - begun >= seconds
             why = f"it ran longer than {seconds} s" if late else f"exit status {status}"
-            if simulator.process.poll() is not None:
-                why = f"the simulator ended with {simulator.process.returncode}: {simulator.log.read_text()[-2000:]}"
-            elif status == 0 and not late:
-                why = ""
+            why = "" if status == 0 and not late else why
+            for simulator in simulators:
+                if simulator.process.poll() is not None:
+                    said = simulator.log.read_text(errors="replace")[-2000:]
+                    why = f"a simulator ended with {simulator.process.returncode}: {said}"
             return report.close(why)
         except RuntimeError as error:
             return report.close(str(error))
         finally:
-            simulator.end()
+            for simulator in simulators:
+                simulator.end()
 
 
 def main():

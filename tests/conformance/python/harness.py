@@ -19,6 +19,9 @@ from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
 
 URL = os.environ["SIM_URL"]
 WS_URL = os.environ["SIM_WS_URL"]
+PAST_URL = os.environ["SIM_PAST_URL"]
+PAST_WS_URL = os.environ["SIM_PAST_WS_URL"]
+PAST_START = os.environ["SIM_PAST_START"]
 KEYS = os.environ["SIM_API_KEY"], os.environ["SIM_API_SECRET"]
 
 trading = TradingClient(*KEYS, url_override=URL)

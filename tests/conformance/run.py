@@ -112,6 +112,7 @@ class Report:
         self.planned = []
         self.results = {}
         self.other = []
+        self.since = time.monotonic()
 
     def read(self, line):
         words = line.split("\t", 2)
@@ -124,7 +125,9 @@ class Report:
 
     def result(self, name, word, why):
         self.results[name] = word
-        print(f"{self.program:7} {word:7} {name}{': ' + why if why else ''}", flush=True)
+        now = time.monotonic()
+        print(f"{self.program:7} {word:7} {name} ({now - self.since:.1f} s){': ' + why if why else ''}", flush=True)
+        self.since = now
 
     def close(self, why):
         for name in self.planned:

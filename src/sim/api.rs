@@ -200,6 +200,10 @@ fn respond(exchange: &mut Exchange, now: Timestamp, call: &Call<'_>) -> Result<A
         Endpoint::Stream
         | Endpoint::TradeEvents
         | Endpoint::ActivityEvents
+        | Endpoint::StockStream
+        | Endpoint::CryptoStream
+        | Endpoint::OptionStream
+        | Endpoint::NewsStream
         | Endpoint::StockBars
         | Endpoint::StockTrades
         | Endpoint::StockQuotes

@@ -60,6 +60,11 @@ endpoints! {
     Stream = "stream": "GET" "/stream",
     TradeEvents = "trade_events": "GET" "/v2/events/trades",
     ActivityEvents = "activity_events": "GET" "/v2beta1/events/activities",
+    // The streams of market data, each by one of its paths. The news has the path of its history; the upgrade tells them apart.
+    StockStream = "stock_stream": "GET" "/v2/iex",
+    CryptoStream = "crypto_stream": "GET" "/v1beta3/crypto/us",
+    OptionStream = "option_stream": "GET" "/v1beta1/indicative",
+    NewsStream = "news_stream": "GET" "/v1beta1/news/",
     StockBars = "stock_bars": "GET" "/v2/stocks/bars",
     StockTrades = "stock_trades": "GET" "/v2/stocks/trades",
     StockQuotes = "stock_quotes": "GET" "/v2/stocks/quotes",
@@ -83,7 +88,15 @@ endpoints! {
 impl Endpoint {
     /// Is it a stream, which stays open and can misbehave as a [`super::StreamFault`] says?
     pub const fn is_stream(self) -> bool {
-        matches!(self, Self::Stream) || self.is_events()
+        matches!(self, Self::Stream) || self.is_events() || self.is_market_data()
+    }
+
+    /// Is it a stream of market data? Several feeds share a name: all of shares, the test feed among them, are one.
+    pub(crate) const fn is_market_data(self) -> bool {
+        matches!(
+            self,
+            Self::StockStream | Self::CryptoStream | Self::OptionStream | Self::NewsStream
+        )
     }
 
     /// Is it a stream of server-sent events?

@@ -38,9 +38,10 @@ use super::handle::RequestRecord;
 use super::json;
 use super::market::dialogue::Format;
 use super::market::feed::{DataPlan, Feed};
+use super::market::feeds::Feeds;
 use super::market::history::{DataCall, History};
 use super::market::pulse::Pulse;
-use super::market::socket::{self, Opening, Slots};
+use super::market::socket::{self, Opening};
 use super::route::{Endpoint, Route};
 use super::sse::{self, EventLog};
 use super::stream::{self, Encoding, Hub};
@@ -78,8 +79,7 @@ pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) events: EventLog,
     pub(crate) log: RequestLog,
-    /// Which market-data feeds are taken.
-    pub(crate) slots: Slots,
+    pub(crate) feeds: Feeds,
     quota: Quota,
     /// The data side counts apart.
     data_quota: Quota,
@@ -196,7 +196,7 @@ impl Shared {
             hub: Hub::default(),
             events: EventLog::default(),
             log: RequestLog::default(),
-            slots: Slots::default(),
+            feeds: Feeds::default(),
             quota: quota(config.rate_limit_per_minute),
             data_quota: quota(data_limit),
             met: began_at,
@@ -331,13 +331,9 @@ async fn respond(
         .map_or_else(String::new, ToString::to_string);
     let route = Route::find(parts.method.as_str(), parts.uri.path());
     let endpoint = route.as_ref().ok().map(|route| route.endpoint);
-    if endpoint == Some(Endpoint::Stream) {
-        return open_stream(shared, Request::from_parts(parts, body), &target, &cut).await;
-    }
-    if let Some(feed) = Feed::at(parts.uri.path())
-        && parts.headers.contains_key(header::UPGRADE)
-    {
-        return market_data(&shared, feed, Request::from_parts(parts, body));
+    let feed = Feed::at(parts.uri.path()).filter(|_| parts.headers.contains_key(header::UPGRADE));
+    if endpoint == Some(Endpoint::Stream) || feed.is_some() {
+        return open_stream(shared, feed, Request::from_parts(parts, body), &target, &cut).await;
     }
     let body = axum::body::to_bytes(Body::new(body), BODY_MAX).await;
     if admin::is_for(parts.uri.path()) {
@@ -450,18 +446,24 @@ fn note_request(
 /// An upgrade is a request: what befalls it comes first.
 async fn open_stream(
     shared: Arc<Shared>,
+    feed: Option<Feed>,
     request: Request<Incoming>,
     target: &str,
     cut: &CancellationToken,
 ) -> Response<Body> {
+    let endpoint = feed.map_or(Endpoint::Stream, Feed::endpoint);
     let (parts, body) = request.into_parts();
-    note_request(&shared, None, &parts, target, Some(Endpoint::Stream), "");
+    note_request(&shared, None, &parts, target, Some(endpoint), "");
     let request = Request::from_parts(parts, body);
-    match shared.take_fault(None, Some(Endpoint::Stream), target, b"") {
+    let open = |request| match feed {
         None => upgrade(&shared, request),
+        Some(feed) => market_data(&shared, feed, request),
+    };
+    match shared.take_fault(None, Some(endpoint), target, b"") {
+        None => open(request),
         Some(Reply::Delay(duration)) => {
             tokio::time::sleep(duration).await;
-            upgrade(&shared, request)
+            open(request)
         }
         Some(reply) => {
             let deed = Deed {
@@ -537,12 +539,15 @@ fn upgrade(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Bod
     switching
 }
 
-/// Unlike the account's stream, market data is never refused here: a taken place is told in band.
+/// Unlike the account's stream, a taken place is told in band; an upgrade is refused only because a fault says so.
 fn market_data(shared: &Arc<Shared>, feed: Feed, mut request: Request<Incoming>) -> Response<Body> {
     let headers = request.headers();
     let Some(switching) = handshake(headers) else {
         return response(426, "text/plain", Body::from("websocket upgrade required"));
     };
+    if shared.world().feeds.refuses(feed.endpoint()) {
+        return plain(Answer::from(&Refusal::rate_limited()));
+    }
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

@@ -15,6 +15,7 @@
 //! | `fill` | `execution_id`, `order_id`, `client_order_id`, `symbol`, `side`, `qty`, `price`, `cum_qty`, `leaves_qty`, `position_qty` |
 //! | `session` | `stream`, `session` (its number, among websockets or among event streams), `state` (`opened`, `closed`) |
 //! | `frame` | `stream`, `session`, `encoding` (`binary`, `text`, `msgpack`, `sse`), `text`: handed to the socket, before encoding |
+//! | `data` | `stream`, `session`, `encoding`, `messages`, `bytes`: a frame of market data, which the tape can tell again |
 //! | `lever` | `what`: somebody moved the venue by hand |
 //! | `lost` | `records`: so many lines could not be written, see below |
 //!
@@ -108,6 +109,13 @@ pub(crate) enum Entry<'a> {
         session: u64,
         encoding: &'static str,
         text: &'a str,
+    },
+    Data {
+        stream: &'static str,
+        session: u64,
+        encoding: &'static str,
+        messages: usize,
+        bytes: usize,
     },
     Lever {
         what: &'a str,

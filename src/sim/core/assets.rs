@@ -1,5 +1,6 @@
 //! The universe: a fixed list of shares and coins, plus every well-formed option on those shares.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use jiff::civil::Date;
@@ -98,26 +99,42 @@ const COINS: [Listing; 3] = [
 #[derive(Debug)]
 pub(crate) struct Assets {
     listed: Vec<Asset>,
+    /// Places in the list, by symbol, by a coin's symbol without its slash, and by id.
+    by_name: HashMap<String, usize>,
 }
 
 impl Assets {
     pub(crate) fn new() -> Self {
         let equities = EQUITIES.iter().map(|listing| (AssetClass::UsEquity, listing));
         let coins = COINS.iter().map(|listing| (AssetClass::Crypto, listing));
-        let listed = equities
-            .chain(coins)
-            .map(|(class, listing)| Asset {
-                id: asset_id(listing.symbol),
-                class,
-                symbol: listing.symbol.to_owned(),
-                name: listing.name,
-                exchange: listing.exchange,
-                underlying: None,
-                contract: None,
-                base_price: Decimal::new(listing.cents, 2),
-            })
-            .collect();
-        Self { listed }
+        let listed = equities.chain(coins).map(|(class, listing)| Asset {
+            id: asset_id(listing.symbol),
+            class,
+            symbol: listing.symbol.to_owned(),
+            name: listing.name,
+            exchange: listing.exchange,
+            underlying: None,
+            contract: None,
+            base_price: Decimal::new(listing.cents, 2),
+        });
+        let mut assets = Self {
+            listed: Vec::new(),
+            by_name: HashMap::new(),
+        };
+        listed.for_each(|asset| assets.list(asset));
+        assets
+    }
+
+    fn list(&mut self, asset: Asset) {
+        let place = self.listed.len();
+        for name in [
+            asset.symbol.clone(),
+            asset.symbol.replace('/', ""),
+            asset.id.to_string(),
+        ] {
+            self.by_name.entry(name).or_insert(place);
+        }
+        self.listed.push(asset);
     }
 
     /// The same, and these symbols with the price that each begins at: a pair with a slash is a coin, all else a share.
@@ -128,7 +145,7 @@ impl Assets {
                 continue;
             }
             let is_coin = symbol.contains('/');
-            assets.listed.push(Asset {
+            assets.list(Asset {
                 id: asset_id(symbol),
                 class: if is_coin {
                     AssetClass::Crypto
@@ -166,10 +183,14 @@ impl Assets {
 
     /// The asset named by a symbol (`BTCUSD` counts as `BTC/USD`), an option's OCC symbol, or an asset id.
     pub(crate) fn find(&self, name: &str) -> Option<Asset> {
+        if let Some(place) = self.by_name.get(name) {
+            return self.listed.get(*place).cloned();
+        }
+        // An id may be spelled in capitals.
         let id = Uuid::parse_str(name).ok();
         self.listed
             .iter()
-            .find(|asset| asset.symbol == name || Some(asset.id) == id || is_unslashed(asset, name))
+            .find(|asset| Some(asset.id) == id)
             .cloned()
             .or_else(|| self.option(name))
     }
@@ -265,10 +286,6 @@ impl Assets {
 /// The same id for a symbol in every run, whatever the seed.
 fn asset_id(symbol: &str) -> Uuid {
     Seeded::for_name(0, symbol).uuid()
-}
-
-fn is_unslashed(asset: &Asset, name: &str) -> bool {
-    asset.class == AssetClass::Crypto && asset.symbol.replace('/', "") == name
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Every order ever taken, and the indexes that keep the cost of one order independent of history: open
-//! orders by symbol, ids by client id, and the buying power all open orders hold.
+//! Every order ever taken, and the indexes that keep the cost of one order independent of history: what is open, ids by
+//! client id, and the buying power all open orders hold.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::event::OrderView;
 use super::order::Order;
+use super::standing::{Share, Standing};
 
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -17,7 +18,8 @@ pub(crate) struct Book {
     /// Every order in the order of submission; an order's `sequence` is its place here.
     submitted: Vec<Uuid>,
     open: BTreeMap<u64, Uuid>,
-    open_by_symbol: HashMap<String, BTreeMap<u64, Uuid>>,
+    /// What the open orders of each symbol mean for the next one.
+    standing: HashMap<String, Standing>,
     held: Decimal,
 }
 
@@ -33,10 +35,12 @@ impl Book {
         self.held += order.hold();
         if !order.is_leg_of_mleg() {
             self.open.insert(order.sequence, order.id);
-            self.open_by_symbol
+        }
+        if let Some(share) = Share::of(&order) {
+            self.standing
                 .entry(order.symbol.clone())
                 .or_default()
-                .insert(order.sequence, order.id);
+                .add(&order, share);
         }
         self.orders.insert(order.id, order);
     }
@@ -46,7 +50,7 @@ impl Book {
         let Some(order) = self.orders.get_mut(&id) else {
             return;
         };
-        let (status, hold) = (order.status, order.hold());
+        let (status, hold, share) = (order.status, order.hold(), Share::of(order));
         change(order);
         order.updated_at = now;
         debug_assert!(
@@ -57,13 +61,42 @@ impl Book {
         self.held += order.hold() - hold;
         if order.status.is_terminal() {
             self.open.remove(&order.sequence);
-            if let Some(open) = self.open_by_symbol.get_mut(&order.symbol) {
-                open.remove(&order.sequence);
-                if open.is_empty() {
-                    self.open_by_symbol.remove(&order.symbol);
-                }
+        }
+        let changed = Share::of(order);
+        if changed == share {
+            return;
+        }
+        let standing = self.standing.entry(order.symbol.clone()).or_default();
+        if let Some(share) = share {
+            standing.remove(order, share);
+        }
+        if let Some(share) = changed {
+            standing.add(order, share);
+        }
+        if standing.is_empty() {
+            self.standing.remove(&order.symbol);
+        }
+    }
+
+    /// What [`Self::standing`] should say of each symbol, counted anew.
+    #[cfg(test)]
+    pub(crate) fn recounted(&self) -> HashMap<String, Standing> {
+        let mut standing: HashMap<String, Standing> = HashMap::new();
+        for order in self.orders.values() {
+            if let Some(share) = Share::of(order) {
+                standing
+                    .entry(order.symbol.clone())
+                    .or_default()
+                    .add(order, share);
             }
         }
+        standing.retain(|_, standing| !standing.is_empty());
+        standing
+    }
+
+    /// What the open orders of a symbol mean for the next one; nothing when there are none.
+    pub(crate) fn standing(&self, symbol: &str) -> Option<&Standing> {
+        self.standing.get(symbol)
     }
 
     pub(crate) fn get(&self, id: Uuid) -> Option<&Order> {
@@ -96,15 +129,6 @@ impl Book {
     /// Open orders, oldest first.
     pub(crate) fn open(&self) -> impl DoubleEndedIterator<Item = &Order> {
         self.open.values().filter_map(|id| self.orders.get(id))
-    }
-
-    pub(crate) fn open_on(&self, symbol: &str) -> impl Iterator<Item = &Order> {
-        let ids = self
-            .open_by_symbol
-            .get(symbol)
-            .into_iter()
-            .flat_map(BTreeMap::values);
-        ids.filter_map(|id| self.orders.get(id))
     }
 
     /// Every order, oldest first.

@@ -1,6 +1,8 @@
 //! What happens to an order after it was taken: routed, acknowledged, matched, filled, ended; and what that
 //! does to the orders it came with.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -11,6 +13,7 @@ use super::event::{Event, EventKind, Execution, Fill, LegExecution, ulid};
 use super::exchange::{Exchange, Step};
 use super::matching::look;
 use super::order::{Order, OrderClass, Side, Status, TimeInForce};
+use super::prices::Quote;
 use super::refusal::Refusal;
 
 impl Exchange {
@@ -115,15 +118,28 @@ impl Exchange {
         }
     }
 
-    /// Lets every working order look at the market.
+    /// Lets every working order look at the market; those to whom it means nothing cost no more than the look.
     pub(crate) fn match_all(&mut self, now: Timestamp) {
-        let working: Vec<_> = self
-            .book
-            .open()
-            .filter(|order| order.working)
-            .map(|order| order.id)
-            .collect();
-        for id in working {
+        let mut quotes: HashMap<&str, Option<Quote>> = HashMap::new();
+        let mut concerned = Vec::new();
+        for order in self.book.open().filter(|order| order.working) {
+            let plain = order.side.zip(order.order_type);
+            let (Some((side, order_type)), false) = (plain, self.is_immediate(order)) else {
+                concerned.push(order.id);
+                continue;
+            };
+            let quote = quotes
+                .entry(order.symbol.as_str())
+                .or_insert_with(|| self.assets.find(&order.symbol).map(|asset| self.quote(&asset)));
+            let Some(quote) = quote else { continue };
+            let look = look(order, side, order_type, *quote);
+            let stays =
+                (look.elected, look.hwm, look.stop_price) == (order.elected, order.hwm, order.stop_price);
+            if !stays || look.fill_price.is_some() {
+                concerned.push(order.id);
+            }
+        }
+        for id in concerned {
             self.try_match(now, id);
         }
     }
@@ -139,16 +155,12 @@ impl Exchange {
         if !self.may_trade(order, now) {
             return;
         }
-        let time_in_force = order.time_in_force;
+        let (time_in_force, immediate) = (order.time_in_force, self.is_immediate(order));
         let fill_price = if order.is_mleg_parent() {
             self.net_price(order)
                 .filter(|net| order.limit_price.is_none_or(|limit| *net <= limit))
         } else {
             self.look_at_market(now, id)
-        };
-        let immediate = match time_in_force {
-            TimeInForce::Ioc | TimeInForce::Fok => true,
-            TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Opg | TimeInForce::Cls => false,
         };
         if let Some(price) = fill_price {
             let qty = self.fill_qty(id, price, time_in_force);

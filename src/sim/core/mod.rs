@@ -7,8 +7,9 @@
 //! It shares no type with the client side of the house on purpose: a mistake in the client's reading of the
 //! venue would otherwise be copied into the venue it is tested against.
 //!
-//! Absent: auctions (`opg` and `cls` work like `day`), aged-order cancels, option exercise and expiry, fees
-//! other than crypto's, buying-power rules beyond a plain 2x margin account.
+//! Absent: option exercise and expiry, fees other than crypto's, buying-power rules beyond a plain 2x margin account, the
+//! venue's unpublished refusal of prices far from the market. A market without hours has no auctions: `opg` and `cls`
+//! work like `day` there.
 
 mod assets;
 mod book;
@@ -27,6 +28,7 @@ mod request;
 mod risk;
 mod rng;
 mod rules;
+mod standing;
 pub mod tape;
 #[cfg(test)]
 mod tests;

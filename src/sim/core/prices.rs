@@ -30,11 +30,11 @@ impl Prices {
     }
 
     pub(crate) fn quote(&self, asset: &Asset, now: Timestamp) -> Quote {
-        let quote = self.0.quote_at(asset, now);
+        let (quote, last) = self.0.look(asset, now);
         Quote {
             bid: quote.bid,
             ask: quote.ask,
-            last: self.0.price_at(asset, now),
+            last,
         }
     }
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::assets::{Asset, AssetClass};
 use super::exchange::{Exchange, is_limited};
-use super::order::{Order, OrderClass, OrderType, PositionIntent, Side, Status};
+use super::order::{OrderClass, OrderType, PositionIntent, Side};
 use super::refusal::Refusal;
 use super::rules::{Draft, Leg};
 
@@ -277,17 +277,14 @@ impl Exchange {
         if draft.class != OrderClass::Simple || draft.order_type == OrderType::TrailingStop {
             return Ok(());
         }
-        let meets = |order: &&Order| {
-            let exempt =
-                order.class != OrderClass::Simple || order.order_type == Some(OrderType::TrailingStop);
-            !exempt
-                && order.side == Some(side.opposite())
-                && order.order_type.is_some_and(|existing| {
-                    !(is_limited(existing) && is_limited(draft.order_type))
-                        || limits_cross(side, draft.limit_price, order.limit_price)
-                })
-        };
-        match self.book.open_on(&asset.symbol).find(meets) {
+        // Without a limit of its own, an order meets whatever stands on the other side.
+        let limit = draft.limit_price.filter(|_| is_limited(draft.order_type));
+        let counterparty = self
+            .book
+            .standing(&asset.symbol)
+            .and_then(|standing| standing.counterparty(side, limit))
+            .and_then(|id| self.book.get(id));
+        match counterparty {
             Some(order) => {
                 let name = match order.order_type {
                     Some(OrderType::Market) => "market",
@@ -302,13 +299,9 @@ impl Exchange {
 
     /// From flat, an order may not open one way while another waits to open the other way.
     fn refuse_crossed_openings(&self, draft: &Draft, asset: &Asset, side: Side) -> Result<(), Refusal> {
-        let opposing = match side {
-            Side::Buy => PositionIntent::SellToOpen,
-            Side::Sell => PositionIntent::BuyToOpen,
-        };
-        let opens_other_way =
-            |order: &Order| order.position_intent == Some(opposing) && order.status != Status::Held;
-        if draft.class == OrderClass::Mleg || !self.book.open_on(&asset.symbol).any(opens_other_way) {
+        let standing = self.book.standing(&asset.symbol);
+        let opens_other_way = standing.is_some_and(|standing| standing.opens(side.opposite()));
+        if draft.class == OrderClass::Mleg || !opens_other_way {
             return Ok(());
         }
         Err(Refusal::denied(match side {
@@ -347,18 +340,12 @@ impl Exchange {
         } else {
             Side::Sell
         };
-        let mut held = Decimal::ZERO;
+        let Some(standing) = self.book.standing(symbol) else {
+            return (position.abs(), Decimal::ZERO);
+        };
+        let (mut held, sharing) = standing.keeps(closing);
         let mut groups: Vec<(Uuid, Decimal)> = Vec::new();
-        for order in self.book.open_on(symbol) {
-            let opens = matches!(
-                order.position_intent,
-                Some(PositionIntent::BuyToOpen | PositionIntent::SellToOpen)
-            );
-            // A replacement keeps nothing until it takes over: its predecessor still does.
-            let waits = order.status == Status::Held || (order.replaces.is_some() && !order.working);
-            if order.side != Some(closing) || opens || waits {
-                continue;
-            }
+        for order in sharing.filter_map(|id| self.book.get(id)) {
             let leaves = match (order.qty, self.assets.find(symbol)) {
                 (None, Some(asset)) => order.leaves_at(self.quote(&asset).bid),
                 (Some(_), _) | (None, None) => order.leaves_qty(),
@@ -408,16 +395,5 @@ fn inferred_intent(side: Side, position: Decimal) -> PositionIntent {
         Side::Buy => PositionIntent::BuyToOpen,
         Side::Sell if position > Decimal::ZERO => PositionIntent::SellToClose,
         Side::Sell => PositionIntent::SellToOpen,
-    }
-}
-
-/// Would a new order on `side` meet an existing one, by their limits?
-fn limits_cross(side: Side, new: Option<Decimal>, existing: Option<Decimal>) -> bool {
-    let (Some(new), Some(existing)) = (new, existing) else {
-        return true;
-    };
-    match side {
-        Side::Buy => new >= existing,
-        Side::Sell => existing >= new,
     }
 }

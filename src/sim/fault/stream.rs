@@ -196,6 +196,11 @@ pub(crate) struct Disturbed {
 }
 
 impl Disturbed {
+    /// Is an event held back?
+    pub(crate) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// What goes onto the wire for an event that `faults` strike, in this order: extras, the event, what was held back,
     /// and the end of the connection.
     pub(crate) fn pass(&mut self, faults: &[StreamFault], event: Utf8Bytes) -> Vec<Step> {

@@ -31,6 +31,8 @@ impl Shared {
             world.hub.strike(what);
         } else if stream.is_events() {
             world.events.strike(stream, &what);
+        } else if stream.is_market_data() {
+            world.feeds.strike(stream, &what);
         }
     }
 

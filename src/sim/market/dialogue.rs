@@ -21,6 +21,15 @@ pub(crate) enum Format {
     MessagePack,
 }
 
+impl Format {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "text",
+            Self::MessagePack => "msgpack",
+        }
+    }
+}
+
 /// What a session has subscribed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subscriptions(BTreeMap<Channel, BTreeSet<String>>);

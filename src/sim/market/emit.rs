@@ -7,6 +7,7 @@ use super::super::core::tape::{Bar, TEST_SYMBOL, Tape, bar_of};
 use super::super::core::{Asset, Assets, new_york_day};
 use super::dialogue::{Format, Subscriptions};
 use super::feed::{Channel, Feed};
+use super::news::{self, NewsItem};
 use super::row::{self, Head, Json, MessagePack, Sink};
 
 /// Messages in one frame at most.
@@ -26,6 +27,14 @@ pub(crate) struct Emitter<'a> {
     pub(crate) feed: Feed,
     pub(crate) format: Format,
     pub(crate) subscriptions: &'a Subscriptions,
+    /// Where the news comes from.
+    pub(crate) seed: u64,
+}
+
+/// A frame, and how many messages it holds.
+pub(crate) struct Batched {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) messages: usize,
 }
 
 /// Messages one behind the other, each with its moment.
@@ -68,7 +77,7 @@ impl Batch {
     }
 
     /// In the order of time, as arrays.
-    fn frames(mut self) -> Vec<Vec<u8>> {
+    fn frames(mut self) -> Vec<Batched> {
         self.messages.sort_by_key(|(at, ..)| *at);
         let mut frames = Vec::new();
         let mut rest = self.messages.as_slice();
@@ -88,7 +97,7 @@ impl Batch {
             let pieces = now
                 .iter()
                 .filter_map(|(_, begin, end)| self.bytes().get(*begin..*end));
-            frames.push(match self.sink {
+            let bytes = match self.sink {
                 Buffer::Json(_) => [b"[".as_slice(), &pieces.collect::<Vec<_>>().join(&b','), b"]"].concat(),
                 Buffer::MessagePack(_) => {
                     let mut bytes = Vec::new();
@@ -98,6 +107,10 @@ impl Batch {
                     pieces.for_each(|piece| bytes.extend_from_slice(piece));
                     bytes
                 }
+            };
+            frames.push(Batched {
+                bytes,
+                messages: count,
             });
             rest = later;
         }
@@ -118,6 +131,7 @@ enum Message<'a> {
     OrderBook(Head<'a>, &'a row::Quote),
     Luld(Head<'a>, Timestamp, Decimal),
     Status(Head<'a>, Timestamp, bool),
+    News(&'a NewsItem),
 }
 
 impl Write for Message<'_> {
@@ -129,20 +143,40 @@ impl Write for Message<'_> {
             Self::OrderBook(head, quote) => row::order_book(sink, Some(head), quote),
             Self::Luld(head, at, price) => row::price_band(sink, head, price, at),
             Self::Status(head, at, is_open) => row::status(sink, head, is_open, at),
+            Self::News(item) => {
+                let head = Head {
+                    kind: "n",
+                    symbol: "",
+                };
+                news::row(sink, Some(head), item, true);
+            }
         }
     }
 }
 
 impl Emitter<'_> {
     /// The frames of `from <= at < until`.
-    pub(crate) fn frames(&self, from: Timestamp, until: Timestamp) -> Vec<Vec<u8>> {
+    pub(crate) fn frames(&self, from: Timestamp, until: Timestamp) -> Vec<Batched> {
         let mut batch = Batch::new(self.format);
+        if self.feed == Feed::News {
+            self.tell_news(&mut batch, from, until);
+        }
         for channel in self.feed.channels() {
             for asset in self.assets_of(*channel) {
                 self.emit(&mut batch, *channel, &asset, from, until);
             }
         }
         batch.frames()
+    }
+
+    fn tell_news(&self, batch: &mut Batch, from: Timestamp, until: Timestamp) {
+        let all = self.subscriptions.has_star(Channel::News);
+        let wanted = |symbol: &String| self.subscriptions.of(Channel::News).any(|named| named == symbol);
+        for item in news::between(self.seed, self.assets, from, until) {
+            if all || item.symbols.iter().any(wanted) {
+                batch.add(item.at, Message::News(&item));
+            }
+        }
     }
 
     /// The assets subscribed to on a channel, each once.

@@ -2,6 +2,7 @@
 
 use super::super::core::tape::TEST_SYMBOL;
 use super::super::core::{Asset, AssetClass};
+use super::super::route::Endpoint;
 
 /// What the account has paid for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +109,22 @@ impl Feed {
             "/v1beta1/opra" => Some(Self::Opra),
             "/v1beta1/news" => Some(Self::News),
             _ => None,
+        }
+    }
+
+    /// What faults and the truth log call it; all feeds of shares are one.
+    pub(crate) const fn endpoint(self) -> Endpoint {
+        match self {
+            Self::Iex
+            | Self::Sip
+            | Self::DelayedSip
+            | Self::Otc
+            | Self::Boats
+            | Self::Overnight
+            | Self::Test => Endpoint::StockStream,
+            Self::Crypto => Endpoint::CryptoStream,
+            Self::Indicative | Self::Opra => Endpoint::OptionStream,
+            Self::News => Endpoint::NewsStream,
         }
     }
 

@@ -5,6 +5,7 @@
 pub(crate) mod dialogue;
 mod emit;
 pub(crate) mod feed;
+pub(crate) mod feeds;
 pub(crate) mod history;
 pub(crate) mod news;
 pub(crate) mod pulse;

@@ -3,7 +3,7 @@
 //! The session pulls: at each beat it asks the tape for what happened since it last told, for what it has subscribed to,
 //! and sends that before it asks again. A client that reads slowly is told later, and never at the cost of memory.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,17 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tracing::debug;
 
+use super::super::fault::{Disturbed, Step, StreamFault};
+use super::super::route::Endpoint;
 use super::super::server::Shared;
+use super::super::truth::Entry;
 use super::dialogue::{Control, Dialogue, Fault, Format, Heard, Keys};
 use super::emit::Emitter;
 use super::feed::Feed;
@@ -25,6 +29,8 @@ use super::pulse::Reader;
 
 /// A client has this long to authenticate.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Frames kept to be repeated by a fault.
+const RECENT: usize = 16;
 /// The longest stretch of venue time in one go, which bounds what is built before it is sent.
 const SLICE: SignedDuration = SignedDuration::from_secs(1);
 
@@ -38,26 +44,27 @@ pub(crate) struct Opening {
     pub(crate) has_keys: bool,
 }
 
-/// The feeds somebody is authenticated on: one connection each.
-#[derive(Debug, Default)]
-pub(crate) struct Slots(HashSet<Feed>);
-
-/// A feed's one place; giving it up is dropping it.
-struct Slot<'a> {
+/// A session's entry among the feeds; giving it up is dropping it.
+struct Place<'a> {
     shared: &'a Shared,
-    feed: Feed,
+    endpoint: Endpoint,
+    number: u64,
 }
 
-impl<'a> Slot<'a> {
-    fn take(shared: &'a Shared, feed: Feed) -> Option<Self> {
-        let is_free = shared.world().slots.0.insert(feed);
-        is_free.then_some(Self { shared, feed })
+impl Place<'_> {
+    fn note(&self, state: &'static str) {
+        self.shared.note(&Entry::Session {
+            stream: self.endpoint.name(),
+            session: self.number,
+            state,
+        });
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.shared.world().slots.0.remove(&self.feed);
+        self.shared.world().feeds.close(self.number);
+        self.note("closed");
     }
 }
 
@@ -66,6 +73,7 @@ enum Next {
     Beat,
     Slice,
     Message(Vec<u8>),
+    Fault(StreamFault),
     AuthTimeout,
     Nothing,
     End,
@@ -81,11 +89,24 @@ pub(crate) async fn serve(shared: Arc<Shared>, upgrade: OnUpgrade, opening: Open
         Err(error) => return debug!(%error, "market data upgrade was not completed"),
     };
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(socket), Role::Server, None).await;
+    let endpoint = opening.feed.endpoint();
+    let (number, struck) = shared.world().feeds.open(endpoint);
+    let place = Place {
+        shared: &shared,
+        endpoint,
+        number,
+    };
+    place.note("opened");
     let mut session = Session {
         dialogue: Dialogue::new(opening.feed, opening.format, shared.config.data_plan),
         shared: &shared,
         socket,
-        slot: None,
+        place: &place,
+        struck,
+        disturbed: Disturbed::default(),
+        told: VecDeque::new(),
+        packed: HashMap::new(),
+        serial: 0,
     };
     tokio::select! {
         () = shared.stop.cancelled() => {}
@@ -98,7 +119,15 @@ struct Session<'a> {
     shared: &'a Shared,
     socket: Socket,
     dialogue: Dialogue,
-    slot: Option<Slot<'a>>,
+    place: &'a Place<'a>,
+    /// Faults that need no event.
+    struck: mpsc::Receiver<StreamFault>,
+    disturbed: Disturbed,
+    /// The latest frames, to be repeated by a fault.
+    told: VecDeque<Vec<u8>>,
+    /// Frames of MessagePack on their way through the faults, which know only text: each under its stand-in.
+    packed: HashMap<String, Vec<u8>>,
+    serial: u64,
 }
 
 /// The client is gone.
@@ -130,6 +159,7 @@ impl Session<'_> {
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => Next::Nothing,
                     Some(Err(_)) | None => Next::End,
                 },
+                Some(fault) = self.struck.recv() => Next::Fault(fault), // cancel-safe: docs
                 () = tokio::time::sleep_until(auth_until), if !self.dialogue.authenticated => Next::AuthTimeout,
                 () = std::future::ready(()), if reader.is_some() && told < now => Next::Slice,
                 changed = beat.changed() => match changed { // cancel-safe: docs
@@ -155,6 +185,13 @@ impl Session<'_> {
                         now = *beat.borrow_and_update();
                         told = now;
                         reader = Some(shared.pulse.read());
+                    }
+                }
+                Next::Fault(fault) => {
+                    // What concerns the feed as a whole was carried out by who struck.
+                    let step = Disturbed::at_once(&fault).filter(|step| !matches!(step, Step::Strike(_)));
+                    if let Some(step) = step {
+                        self.carry_out(step).await?;
                     }
                 }
                 Next::AuthTimeout => self.complain(Fault::AuthTimeout).await?,
@@ -184,8 +221,12 @@ impl Session<'_> {
 
     /// The keys fit; is the place free?
     async fn login(&mut self) -> Result<(), Gone> {
-        self.slot = Slot::take(self.shared, self.dialogue.feed);
-        if self.slot.is_none() {
+        let is_free = self
+            .shared
+            .world()
+            .feeds
+            .take(self.dialogue.feed, self.place.number);
+        if !is_free {
             return self.complain(Fault::ConnectionLimit).await;
         }
         self.dialogue.authenticated = true;
@@ -204,7 +245,14 @@ impl Session<'_> {
 
     async fn say(&mut self, control: &Control) -> Result<(), Gone> {
         let bytes = control.encode(self.dialogue.feed, self.dialogue.format);
-        self.send(bytes).await
+        let plain = control.encode(self.dialogue.feed, Format::Json);
+        self.shared.note(&Entry::Frame {
+            stream: self.place.endpoint.name(),
+            session: self.place.number,
+            encoding: self.dialogue.format.name(),
+            text: &String::from_utf8_lossy(&plain),
+        });
+        self.send(bytes, false).await
     }
 
     async fn tell(&mut self, from: Timestamp, until: Timestamp) -> Result<(), Gone> {
@@ -214,18 +262,112 @@ impl Session<'_> {
             feed: self.dialogue.feed,
             format: self.dialogue.format,
             subscriptions: &self.dialogue.subscriptions,
+            seed: self.shared.config.seed,
         };
+        let endpoint = self.place.endpoint;
         for frame in emitter.frames(from, until) {
-            self.send(frame).await?;
+            self.shared.note(&Entry::Data {
+                stream: endpoint.name(),
+                session: self.place.number,
+                encoding: self.dialogue.format.name(),
+                messages: frame.messages,
+                bytes: frame.bytes.len(),
+            });
+            let faults = self.shared.disturb(endpoint);
+            if faults.is_empty() && !self.disturbed.holds() {
+                if !self.shared.world().feeds.is_muted(endpoint) {
+                    self.send_event(frame.bytes, false).await?;
+                }
+                continue;
+            }
+            let event = self.stand_in(frame.bytes);
+            for step in self.disturbed.pass(&faults, event) {
+                self.carry_out(step).await?;
+            }
         }
         Ok(())
     }
 
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Gone> {
-        let message = match self.dialogue.format {
-            Format::MessagePack => Message::Binary(bytes.into()),
-            Format::Json => Message::Text(String::from_utf8(bytes).map_err(|_| Gone)?.into()),
+    /// A frame as text that the faults can hold, double or lose. What is not text goes by a name of its own; fields cannot be
+    /// taken out of it.
+    fn stand_in(&mut self, bytes: Vec<u8>) -> Utf8Bytes {
+        match self.dialogue.format {
+            Format::Json => String::from_utf8(bytes).unwrap_or_default().into(),
+            Format::MessagePack => {
+                self.serial += 1;
+                let name = format!("frame {}", self.serial);
+                // One frame may be held back; all others have gone their way.
+                if self.packed.len() > 2 {
+                    self.packed.clear();
+                }
+                self.packed.insert(name.clone(), bytes);
+                name.into()
+            }
+        }
+    }
+
+    /// Does what the faults made of a frame.
+    async fn carry_out(&mut self, step: Step) -> Result<(), Gone> {
+        match step {
+            Step::Send { frame, other_opcode } => {
+                if self.shared.world().feeds.is_muted(self.place.endpoint) {
+                    return Ok(());
+                }
+                let packed = self.packed.get(frame.as_str()).cloned();
+                self.send_event(packed.unwrap_or_else(|| frame.as_bytes().to_vec()), other_opcode)
+                    .await
+            }
+            Step::Garbage => {
+                self.frame(Message::binary(b"[{\"T\":\"t\",\xff\xc1".to_vec()))
+                    .await
+            }
+            Step::NullData => self.frame(Message::text("[null]")).await,
+            Step::Heartbeat => self.frame(Message::binary(vec![1])).await,
+            Step::Replay(count) => {
+                let from = self.told.len().saturating_sub(count);
+                let latest: Vec<_> = self.told.iter().skip(from).cloned().collect();
+                for bytes in latest {
+                    self.send(bytes, false).await?;
+                }
+                Ok(())
+            }
+            Step::Strike(fault) => {
+                self.shared.strike(self.place.endpoint, fault);
+                Ok(())
+            }
+            Step::Drop => Err(Gone),
+            Step::End => {
+                // Best effort: the client may be gone already.
+                let _ = self.socket.close(None).await;
+                Err(Gone)
+            }
+            Step::HalfOpen(duration) => {
+                tokio::time::sleep(duration).await;
+                Err(Gone)
+            }
+        }
+    }
+
+    async fn send_event(&mut self, bytes: Vec<u8>, other_opcode: bool) -> Result<(), Gone> {
+        if self.told.len() == RECENT {
+            self.told.pop_front();
+        }
+        self.told.push_back(bytes.clone());
+        self.send(bytes, other_opcode).await
+    }
+
+    async fn send(&mut self, bytes: Vec<u8>, other_opcode: bool) -> Result<(), Gone> {
+        let as_text = (self.dialogue.format == Format::Json) != other_opcode;
+        let message = if as_text {
+            // Only a fault sends MessagePack as text, and then a client must cope with what it gets.
+            Message::text(String::from_utf8_lossy(&bytes).into_owned())
+        } else {
+            Message::binary(bytes)
         };
+        self.frame(message).await
+    }
+
+    async fn frame(&mut self, message: Message) -> Result<(), Gone> {
         self.socket.send(message).await.map_err(|_| Gone)
     }
 }

@@ -43,7 +43,7 @@ async fn hear(socket: &mut Socket) -> Vec<Value> {
         match heard.unwrap().unwrap() {
             Message::Text(text) => return serde_json::from_str(&text).unwrap(),
             Message::Binary(bytes) => return vec![Value::from(bytes.to_vec())],
-            _ => {}
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
         }
     }
 }
@@ -409,5 +409,87 @@ async fn a_past_is_replayed_as_fast_as_it_is_read_and_nothing_is_left_out() {
         (&bars["bars"]["TEST"][0]["o"], &bars["bars"]["TEST"][0]["v"]),
         (&json!(100), &json!(80_000))
     );
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn news_is_told_to_those_it_concerns() {
+    let pace = Pace::Replay {
+        from: "2025-03-04T15:00:00Z".parse().unwrap(),
+        times: 6_000,
+    };
+    let sim = sim(SimConfig {
+        pace,
+        ..SimConfig::default()
+    })
+    .await;
+    let mut socket = logged_in(&sim, "/v1beta1/news").await;
+    say(&mut socket, json!({"action": "subscribe", "news": ["AAPL"]})).await;
+    assert_eq!(
+        hear(&mut socket).await,
+        [json!({"T": "subscription", "news": ["AAPL"]})]
+    );
+    let items = rows(&mut socket, "n", 2).await;
+    assert!(items[0]["id"].as_u64() < items[1]["id"].as_u64());
+    for item in items {
+        assert!(
+            item["symbols"].as_array().unwrap().contains(&json!("AAPL")),
+            "{item}"
+        );
+        assert!(
+            item.get("S").is_none() && item["content"].as_str().unwrap().contains("invented"),
+            "{item}"
+        );
+    }
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn streams_of_market_data_go_wrong_as_told() {
+    let sim = sim(SimConfig::default()).await;
+    let mut socket = logged_in(&sim, "/v2/iex").await;
+    say(&mut socket, json!({"action": "subscribe", "trades": ["SPY"]})).await;
+    rows(&mut socket, "t", 1).await;
+    let ids = |rows: &[Value]| {
+        rows.iter()
+            .map(|row| row["i"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+
+    sim.fault("stock_stream: duplicate").unwrap();
+    let told = ids(&rows(&mut socket, "t", 10).await);
+    let mut once = told.clone();
+    once.dedup();
+    assert!(once.len() < told.len(), "one frame came twice: {told:?}");
+
+    sim.fault("stock_stream: without p").unwrap();
+    let mut told = rows(&mut socket, "t", 1).await;
+    while told.iter().all(|row| row.get("p").is_some()) {
+        told = rows(&mut socket, "t", 1).await;
+    }
+    sim.fault("stock_stream: garbage-frame").unwrap();
+    loop {
+        let message = tokio::time::timeout(PATIENCE, socket.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        if message.is_binary() {
+            assert!(serde_json::from_slice::<Value>(&message.into_data()).is_err());
+            break;
+        }
+    }
+    sim.fault("stock_stream: drop").unwrap();
+    let mut end = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+    while let Some(Ok(message)) = end {
+        assert!(!message.is_close(), "the connection dies without a word");
+        end = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+    }
+    sim.fault("stock_stream: refuse 90s").unwrap();
+    match tokio_tungstenite::connect_async(request(&sim, "/v2/iex")).await {
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => assert_eq!(answer.status(), 429),
+        other => panic!("{other:?}"),
+    }
+    logged_in(&sim, "/v1beta3/crypto/us").await;
     sim.stop().await;
 }

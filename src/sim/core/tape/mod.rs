@@ -29,7 +29,7 @@ use rust_decimal::Decimal;
 
 use super::assets::{Asset, AssetClass, Assets};
 use super::calendar::Market;
-use super::prices::{on_grid, option_price, tick_size};
+use super::prices::{grid_scale, option_price, tick_size};
 use spans::Hours;
 use walk::Walk;
 
@@ -195,20 +195,23 @@ impl Tape {
         recorded.unwrap_or_else(|| self.walk(asset).price_at(at))
     }
 
-    /// What the market offers, whether or not it is open.
-    pub(crate) fn quote_at(&self, asset: &Asset, at: Timestamp) -> Quote {
+    /// What the market offers, and the price of the last trade, whether or not it is open.
+    pub(crate) fn look(&self, asset: &Asset, at: Timestamp) -> (Quote, Decimal) {
         let levers = self.levers();
         if levers.pinned(&asset.symbol, at).is_none()
             && let Some(recording) = self.recording()
             && let Some(quote) = recording.quote_at(&asset.symbol, at)
         {
-            return quote;
+            return (quote, self.price_with(&levers, asset, at));
         }
-        self.quote_around(asset, self.price_with(&levers, asset, at), at)
+        let last = self.price_with(&levers, asset, at);
+        (self.quote_around(asset, last, at), last)
     }
 
     fn quote_around(&self, asset: &Asset, last: Decimal, at: Timestamp) -> Quote {
-        let half = on_grid(last * Decimal::new(HALF_SPREAD_BPS, 4)).max(tick_size(last));
+        let half = (last * Decimal::new(HALF_SPREAD_BPS, 4))
+            .round_dp(grid_scale(last))
+            .max(tick_size(last));
         let (bid_size, ask_size) = self.walk(asset).sizes(at);
         Quote {
             at,
@@ -313,7 +316,7 @@ impl Tape {
         self.recording().filter(|recording| recording.has(&asset.symbol))
     }
 
-    fn walk(&self, asset: &Asset) -> Walk {
+    fn walk(&self, asset: &Asset) -> Walk<'_> {
         Walk::new(self.config.seed, asset, self.config.splits.of(&asset.symbol))
     }
 

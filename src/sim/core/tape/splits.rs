@@ -1,5 +1,7 @@
 //! Share splits: what turns the prices of one day into those of another.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use rust_decimal::Decimal;
@@ -65,7 +67,11 @@ impl std::str::FromStr for Split {
 
 /// Every split there ever was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Splits(Vec<Split>);
+pub(crate) struct Splits {
+    all: Vec<Split>,
+    /// Of each symbol, with the moment each takes effect.
+    by_symbol: HashMap<String, Vec<(Timestamp, Ratio)>>,
+}
 
 impl Default for Splits {
     /// The splits of the shares that the simulator lists, as they happened.
@@ -75,7 +81,7 @@ impl Default for Splits {
             ratio: Ratio { new, old: 1 },
             effective_on,
         };
-        Self(vec![
+        Self::new(vec![
             split("AAPL", 4, date(2020, 8, 31)),
             split("AMZN", 20, date(2022, 6, 6)),
             split("GOOG", 20, date(2022, 7, 18)),
@@ -87,25 +93,30 @@ impl Default for Splits {
 
 impl Splits {
     pub(crate) fn new(splits: Vec<Split>) -> Self {
-        Self(splits)
+        let mut by_symbol: HashMap<String, Vec<(Timestamp, Ratio)>> = HashMap::new();
+        for split in &splits {
+            let of_symbol = by_symbol.entry(split.symbol.clone()).or_default();
+            of_symbol.push((day_begins_at(split.effective_on), split.ratio));
+        }
+        Self {
+            all: splits,
+            by_symbol,
+        }
     }
 
     pub(crate) fn all(&self) -> &[Split] {
-        &self.0
+        &self.all
     }
 
     /// A symbol's splits, with the moment each takes effect.
-    pub(super) fn of(&self, symbol: &str) -> Vec<(Timestamp, Ratio)> {
-        let of_symbol = self.0.iter().filter(|split| split.symbol == symbol);
-        of_symbol
-            .map(|split| (day_begins_at(split.effective_on), split.ratio))
-            .collect()
+    pub(super) fn of(&self, symbol: &str) -> &[(Timestamp, Ratio)] {
+        self.by_symbol.get(symbol).map_or(&[], Vec::as_slice)
     }
 
     /// The bar in the shares of after every split.
     pub(super) fn adjust(&self, symbol: &str, mut bar: Bar) -> Bar {
         for (effective_at, ratio) in self.of(symbol) {
-            if bar.at < effective_at {
+            if bar.at < *effective_at {
                 let factor = ratio.factor();
                 for price in [&mut bar.open, &mut bar.high, &mut bar.low, &mut bar.close] {
                     *price = on_grid(*price / factor);

@@ -23,17 +23,17 @@ const SIZE_NANOS: i64 = 1_000_000_000;
 
 /// Where one symbol stands at any moment, and what trades there.
 #[derive(Clone, Debug)]
-pub(super) struct Walk {
+pub(super) struct Walk<'a> {
     key: u64,
     curve: Curve,
     /// Ten-thousandths of a dollar.
     base: i64,
     is_coin: bool,
-    splits: Vec<(Timestamp, Ratio)>,
+    splits: &'a [(Timestamp, Ratio)],
 }
 
-impl Walk {
-    pub(super) fn new(seed: u64, asset: &Asset, splits: Vec<(Timestamp, Ratio)>) -> Self {
+impl<'a> Walk<'a> {
+    pub(super) fn new(seed: u64, asset: &Asset, splits: &'a [(Timestamp, Ratio)]) -> Self {
         let key = Seeded::for_name(seed, &asset.symbol).draw();
         Self {
             key,

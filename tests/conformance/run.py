@@ -44,6 +44,8 @@ PAST = ["--start", PAST_START, "--speed", "60", "--split", "AAPL=4:1@2024-11-22"
 REACHABLE_SECONDS = 20
 PROGRAM_SECONDS = 180
 END_SECONDS = 10
+# Lines of a failed program's own words, none of them twice.
+SHOWN = 100
 
 
 def python():
@@ -120,7 +122,7 @@ class Report:
             self.planned.append(words[1])
         elif words[0] in ("ok", "failed") and len(words) >= 2:
             self.result(words[1], words[0], words[2] if len(words) == 3 else "")
-        else:
+        elif line not in self.other[-SHOWN:]:
             self.other.append(line)
 
     def result(self, name, word, why):
@@ -137,7 +139,7 @@ class Report:
             self.result("the program itself", "failed", f"expected it to end well, got: {why or 'no checks'}")
         failed = sum(word == "failed" for word in self.results.values())
         if failed:
-            print("".join(f"{self.program:7} | {line}\n" for line in self.other[-200:]), end="", flush=True)
+            print("".join(f"{self.program:7} | {line}\n" for line in self.other[-SHOWN:]), end="", flush=True)
         return len(self.results) - failed, failed
 
 

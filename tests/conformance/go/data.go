@@ -76,7 +76,7 @@ func beginData() {
 		stream.WithCryptoBars(coinBars.keep, "BTC/USD"), stream.WithCryptoOrderbooks(coinBooks.keep, "BTC/USD")).Connect(ctx)
 	connecting["options"] = stream.NewOptionClient(marketdata.Indicative, at(pastURL, "/v1beta1"), keys,
 		stream.WithOptionTrades(optionTrades.keep, pastCall), stream.WithOptionQuotes(optionQuotes.keep, pastCall)).Connect(ctx)
-	connecting["news"] = stream.NewNewsClient(at(pastURL, "/v1beta1"), keys, stream.WithNews(newsItems.keep, "*")).Connect(ctx)
+	connecting["news"] = stream.NewNewsClient(at(pastURL, "/v1beta1/news"), keys, stream.WithNews(newsItems.keep, "*")).Connect(ctx)
 }
 
 var dataChecks = []check{

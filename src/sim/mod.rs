@@ -25,6 +25,7 @@ mod fault;
 mod handle;
 mod json;
 mod market;
+mod quota;
 pub mod replay;
 mod route;
 mod server;
@@ -34,6 +35,7 @@ mod stream;
 mod tests;
 mod tls;
 mod truth;
+mod upgrade;
 
 pub use self::clock::Pace;
 pub use self::config::{SimConfig, SimError};

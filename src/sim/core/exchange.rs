@@ -1,7 +1,7 @@
 //! The exchange: takes requests, keeps the schedule of what happens next, and reports events.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +79,8 @@ pub struct Exchange {
     pub(crate) reported: u64,
     /// Orders still to be rejected when they reach the market.
     pub(crate) rejections: usize,
+    /// Orders that will be rejected when they reach the market.
+    pub(crate) doomed: BTreeSet<Uuid>,
 }
 
 impl Exchange {
@@ -117,6 +119,7 @@ impl Exchange {
             events: Vec::new(),
             reported: 0,
             rejections: 0,
+            doomed: BTreeSet::new(),
             config,
         }
     }
@@ -236,6 +239,17 @@ impl Exchange {
             .collect();
         for (id, at) in parked {
             self.plan_at(at, Step::Route, id);
+        }
+    }
+
+    /// This order is rejected when it reaches the market, if it has not yet.
+    pub(crate) fn reject(&mut self, id: Uuid) {
+        if self
+            .book
+            .get(id)
+            .is_some_and(|order| !order.working && !order.status.is_terminal())
+        {
+            self.doomed.insert(id);
         }
     }
 

@@ -99,8 +99,11 @@ impl Exchange {
         else {
             return;
         };
-        if self.rejections > 0 {
-            self.rejections -= 1;
+        let is_doomed = self.doomed.remove(&id);
+        if is_doomed || self.rejections > 0 {
+            if !is_doomed {
+                self.rejections -= 1;
+            }
             self.end_group(now, id, Status::Rejected);
             return;
         }

@@ -180,7 +180,7 @@ var dataChecks = []check{
 	{"a lost stream of data comes back", func() {
 		nowTrades.wait(1)
 		<-connections
-		faults("market_data: drop")
+		faults("stock_stream: drop")
 		select {
 		case <-connections:
 		case <-time.After(20 * time.Second):

@@ -2,8 +2,7 @@
 // Historical data, from the simulator that lives in a known past: rows, pages, adjustment, latest, snapshots.
 
 const h = require("./harness.cjs");
-const { past, check, equal, number, between, holds, refused, errors, client, URLS } = h;
-const { timeFrame } = require("@alpacahq/alpaca-trade-api");
+const { past, check, equal, between, holds, refused, errors, client, URLS } = h;
 const data = past.marketData;
 
 const OPEN = new Date("2024-11-25T14:30:00Z");
@@ -126,6 +125,3 @@ check("what the data side refuses", async () => {
   await sip().catch((thrown) => (error = thrown));
   holds(error instanceof errors.PermissionError && error.status === 403, "a PermissionError", error?.message);
 });
-
-void number;
-void timeFrame;

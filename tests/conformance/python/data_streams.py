@@ -216,6 +216,6 @@ def wrong_keys():
 def a_lost_stream_of_data_comes_back():
     stream = STREAMS["now"]
     stream.wait("trades")
-    admin("faults", "market_data: drop")
+    admin("faults", "stock_stream: drop")
     stream.wait_for_more("trades", seconds=30)
     stream.wait_for_more("quotes", seconds=30)

@@ -34,6 +34,12 @@ test: python-proto ## Run all tests, with real nats-servers
 	$(TOOLS) test
 	$(CARGO) test --locked
 
+.PHONY: conformance
+conformance: ## Run programs with the official SDKs against the simulator (needs go and node)
+	$(TOOLS) conformance
+	$(CARGO) build --locked
+	$(PYTHON) tests/conformance/run.py
+
 .PHONY: bench-sim
 bench-sim: ## Measure the simulator: orders per second, market data per second
 	$(CARGO) bench --locked --bench sim

@@ -1,7 +1,8 @@
 """Puts the project's tools under .tools/, which git ignores. Needs Rust, Python with pip, and nothing else.
 
 A tool comes through pip or cargo, pinned: by hash in scripts/tools/*.txt, or by version here. It is made in a folder
-of its own and then renamed into place, so a broken run leaves nothing behind and two runs cannot mix.
+of its own and then renamed into place, so a broken run leaves nothing behind and two runs cannot mix. What `make
+conformance` needs of Go and Node.js is pinned by go.sum and package-lock.json, and needs these two.
 """
 
 import glob
@@ -28,7 +29,12 @@ USAGE = """usage: scripts/tools.sh GROUP...
   helm         Helm as a library, Kubernetes schemas      .tools/helm
   deny         cargo-deny                                 .tools/cargo-deny/VERSION/bin/cargo-deny
   test         nats, nats-oldest and python
-  all          everything
+  all          everything but the following
+
+  conformance-python  alpaca-py                           .tools/conformance-python
+  conformance-go      the Go program, built               .tools/conformance-go/conformance
+  conformance-js      the JavaScript SDK                  .tools/conformance-js/node_modules
+  conformance         these three; they need go and npm
 
   which-nats   prints the nats-server to use: the PATH's when it is 2.10 or later, else the fetched one
 
@@ -111,11 +117,8 @@ def pip_install(group, folder):
         )
 
 
-def packages(group, what):
-    """Python packages in .tools/GROUP, made anew when the pins or the Python change."""
-    pins = Path(f"scripts/tools/{group}.txt").read_text()
-    made_from = f"{sys.version}\n{pins}"
-    place = TOOLS / group
+def stamped(what, place, made_from, install):
+    """Makes `place` by `install(folder)`, and anew whenever what it is made from has changed."""
     stamp = place / ".made-from"
     if place.is_dir() and (not stamp.is_file() or stamp.read_text() != made_from):
         old = tempfile.mkdtemp(prefix="tmp.", dir=TOOLS)
@@ -123,11 +126,18 @@ def packages(group, what):
         shutil.rmtree(old, ignore_errors=True)
 
     def make(folder, _):
-        pip_install(group, folder)
+        install(folder)
         (folder / ".made-from").write_text(made_from)
 
     fetch(what, place, make)
     return place
+
+
+def packages(group, what, pins=None):
+    """Python packages in .tools/GROUP, made anew when the pins or the Python change."""
+    pins = pins or group
+    made_from = f"{sys.version}\n{Path(f'scripts/tools/{pins}.txt').read_text()}"
+    return stamped(what, TOOLS / group, made_from, lambda folder: pip_install(pins, folder))
 
 
 def nats_version(program):
@@ -195,6 +205,38 @@ def deny():
     link(place / "bin" / "cargo-deny")
 
 
+def needs(program, words):
+    """Ends the run unless `program` is there: what is tested with it would go untested without a word."""
+    if not shutil.which(program):
+        die(f"no {program} found: install {words}, which `make conformance` needs")
+
+
+def conformance_go():
+    needs("go", "Go 1.22 or later")
+    place = TOOLS / "conformance-go"
+    # Go itself knows what has changed, and does nothing otherwise.
+    command = ["go", "build", "-trimpath", "-mod=readonly", "-o", str((place / "conformance").absolute()), "."]
+    if subprocess.run(command, cwd="tests/conformance/go", stdout=sys.stderr).returncode:
+        die("could not build tests/conformance/go (go says why above). Is a Go module proxy reachable?")
+
+
+def conformance_js():
+    needs("npm", "Node.js 20 or later with npm")
+    source = Path("tests/conformance/js")
+    files = ["package.json", "package-lock.json"]
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout
+
+    def install(folder):
+        for name in files:
+            shutil.copy(source / name, folder)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        if subprocess.run(command, cwd=folder, stdout=sys.stderr).returncode:
+            die("could not install tests/conformance/js (npm says why above). Is the npm registry reachable?")
+
+    made_from = "\n".join([node, *((source / name).read_text() for name in files)])
+    stamped("the JavaScript SDK", TOOLS / "conformance-js", made_from, install)
+
+
 GROUPS = {
     "nats": newest_nats,
     "nats-oldest": lambda: nats("nats-oldest"),
@@ -203,7 +245,13 @@ GROUPS = {
     "helm": lambda: packages("helm", "Helm and the Kubernetes schemas"),
     "deny": deny,
 }
-SETS = {"test": ["nats", "nats-oldest", "python"], "all": list(GROUPS)}
+CONFORMANCE = {
+    "conformance-python": lambda: packages("conformance-python", "alpaca-py", "conformance"),
+    "conformance-go": conformance_go,
+    "conformance-js": conformance_js,
+}
+SETS = {"test": ["nats", "nats-oldest", "python"], "all": list(GROUPS), "conformance": list(CONFORMANCE)}
+GROUPS |= CONFORMANCE
 
 
 def main(names):

@@ -33,9 +33,10 @@ pub(super) struct Arguments {
     /// API secret a client must send.
     #[arg(long, default_value = "sim", env = "SIM_API_SECRET", hide_env_values = true)]
     secret: String,
-    /// Where prices, ids and the chance of faults come from; the same seed and requests give the same run.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Where prices, ids and the chance of faults come from; the same seed and requests give the same run. Drawn anew
+    /// unless given, and printed: two runs that share ids would confuse whoever remembers the first.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Trading hours: open unless a past is replayed, which keeps the calendar's.
     #[arg(long, value_enum)]
     market: Option<Hours>,
@@ -196,7 +197,7 @@ impl Arguments {
             faults: self.faults.clone(),
             key: self.key.clone(),
             secret: self.secret.clone(),
-            seed: self.seed,
+            seed: self.seed.unwrap_or_else(drawn_seed),
             pace: self.pace(replay.as_ref())?,
             replay,
             splits: (!self.splits.is_empty()).then(|| self.splits.clone()),
@@ -237,6 +238,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return exit;
         }
     };
+    let seed = config.seed;
     block_on(async {
         let sim = match Sim::start(config).await {
             Ok(sim) => sim,
@@ -252,7 +254,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             Ok(certificate) => certificate,
             Err(exit) => return exit,
         };
-        let written = output::answer(hello(&sim, arguments, &past) + &certificate);
+        let written = output::answer(hello(&sim, arguments, seed, &past) + &certificate);
         if written != Exit::Ok {
             return written;
         }
@@ -260,6 +262,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         sim.stop().await;
         Exit::Ok
     })
+}
+
+/// Short enough to be typed again.
+fn drawn_seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0 >> 32
 }
 
 /// Reads what is to be replayed, and says what it found.
@@ -319,9 +326,9 @@ fn publish_certificate(sim: &Sim, arguments: &Arguments) -> Result<String, Exit>
 }
 
 /// Where it is, and how to point each client at it.
-fn hello(sim: &Sim, arguments: &Arguments, past: &str) -> String {
+fn hello(sim: &Sim, arguments: &Arguments, seed: u64, past: &str) -> String {
     let (url, at) = (sim.base_url(), sim.address());
-    let (key, seed) = (&arguments.key, arguments.seed);
+    let key = &arguments.key;
     let faults: String = arguments
         .faults
         .iter()
@@ -424,7 +431,7 @@ mod tests {
         ];
         let arguments = Line::parse_from(line).arguments;
         let sim = Sim::start(arguments.config(None).unwrap()).await.unwrap();
-        let hello = hello(&sim, &arguments, "");
+        let hello = hello(&sim, &arguments, 77, "");
         let parts = [
             "seed 77",
             "get_clock 5%: hang",

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::api::{self, Answer, Call, Query};
-use super::core::Refusal;
+use super::core::{Exchange, Refusal};
 use super::route::Route;
 use super::server::Shared;
 use super::truth::Entry;
@@ -43,6 +43,11 @@ pub(crate) enum Work {
 impl Deed {
     /// Does what was asked and gives the true answer.
     pub(crate) fn commit(self) -> Answer {
+        self.commit_with(|_, _| ())
+    }
+
+    /// Does what was asked and, in the same moment of the venue, `and`.
+    pub(crate) fn commit_with(self, and: impl FnOnce(&mut Exchange, &Answer)) -> Answer {
         match self.work {
             Ok(Work::Answered(answer)) => answer,
             Ok(Work::Call { route, query, body }) => {
@@ -51,7 +56,7 @@ impl Deed {
                     query,
                     body: &body,
                 };
-                self.shared.commit(self.serial, &call)
+                self.shared.commit(self.serial, &call, and)
             }
             Err(refusal) => Answer::from(&refusal),
         }
@@ -83,7 +88,7 @@ impl Deed {
 }
 
 impl Shared {
-    fn commit(&self, serial: u64, call: &Call<'_>) -> Answer {
+    fn commit(&self, serial: u64, call: &Call<'_>, and: impl FnOnce(&mut Exchange, &Answer)) -> Answer {
         let endpoint = call.route.endpoint;
         let answer = self.act(|exchange, now| {
             let answer = api::answer(exchange, now, call);
@@ -99,6 +104,7 @@ impl Shared {
                 };
                 self.truth.note(now, &entry);
             }
+            and(exchange, &answer);
             answer
         });
         self.blind.veil(endpoint, answer)

@@ -21,7 +21,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -36,16 +35,16 @@ use super::deed::{Deed, Work};
 use super::fault::{Blind, Reply, Script, perform};
 use super::handle::RequestRecord;
 use super::json;
-use super::market::dialogue::Format;
 use super::market::feed::{DataPlan, Feed};
 use super::market::feeds::Feeds;
 use super::market::history::{DataCall, History};
 use super::market::pulse::Pulse;
-use super::market::socket::{self, Opening};
+use super::quota::{Quota, stamp};
 use super::route::{Endpoint, Route};
 use super::sse::{self, EventLog};
-use super::stream::{self, Encoding, Hub};
+use super::stream::Hub;
 use super::truth::{Entry, Text, Truth, executions};
+use super::upgrade::open_stream;
 
 /// Largest request body read; an order is a few hundred bytes.
 const BODY_MAX: usize = 256 * 1024;
@@ -115,40 +114,6 @@ impl RequestLog {
     }
 }
 
-/// Requests left in this minute.
-struct Quota {
-    limit: u32,
-    used: u32,
-    minute: i64,
-}
-
-/// The quota as a response reports it.
-#[derive(Clone, Copy)]
-struct QuotaReport {
-    limit: u32,
-    remaining: u32,
-    reset: i64,
-}
-
-impl Quota {
-    fn spend(&mut self, now: Timestamp) -> (bool, QuotaReport) {
-        let minute = now.as_second().div_euclid(60);
-        if minute != self.minute {
-            (self.minute, self.used) = (minute, 0);
-        }
-        let within = self.used < self.limit;
-        if within {
-            self.used += 1;
-        }
-        let report = QuotaReport {
-            limit: self.limit,
-            remaining: self.limit - self.used,
-            reset: (minute + 1) * 60,
-        };
-        (within, report)
-    }
-}
-
 impl Shared {
     pub(crate) fn new(config: SimConfig) -> Self {
         let clock = VenueClock::new(config.pace);
@@ -182,11 +147,6 @@ impl Shared {
             partial_fill_percent: config.partial_fill_percent,
         };
         let exchange = Exchange::with_tape(exchange, Arc::clone(&assets), Arc::clone(&tape), began_at);
-        let quota = |limit| Quota {
-            limit,
-            used: 0,
-            minute: 0,
-        };
         let data_limit = match config.data_plan {
             DataPlan::Basic => config.rate_limit_per_minute,
             DataPlan::Plus => config.rate_limit_per_minute.max(PLUS_DATA_LIMIT),
@@ -197,8 +157,8 @@ impl Shared {
             events: EventLog::default(),
             log: RequestLog::default(),
             feeds: Feeds::default(),
-            quota: quota(config.rate_limit_per_minute),
-            data_quota: quota(data_limit),
+            quota: Quota::new(config.rate_limit_per_minute),
+            data_quota: Quota::new(data_limit),
             met: began_at,
         };
         Self {
@@ -416,7 +376,7 @@ async fn respond(
     response
 }
 
-fn note_request(
+pub(crate) fn note_request(
     shared: &Shared,
     request: Option<u64>,
     parts: &Parts,
@@ -441,39 +401,6 @@ fn note_request(
         body,
     };
     shared.note(&entry);
-}
-
-/// An upgrade is a request: what befalls it comes first.
-async fn open_stream(
-    shared: Arc<Shared>,
-    feed: Option<Feed>,
-    request: Request<Incoming>,
-    target: &str,
-    cut: &CancellationToken,
-) -> Response<Body> {
-    let endpoint = feed.map_or(Endpoint::Stream, Feed::endpoint);
-    let (parts, body) = request.into_parts();
-    note_request(&shared, None, &parts, target, Some(endpoint), "");
-    let request = Request::from_parts(parts, body);
-    let open = |request| match feed {
-        None => upgrade(&shared, request),
-        Some(feed) => market_data(&shared, feed, request),
-    };
-    match shared.take_fault(None, Some(endpoint), target, b"") {
-        None => open(request),
-        Some(Reply::Delay(duration)) => {
-            tokio::time::sleep(duration).await;
-            open(request)
-        }
-        Some(reply) => {
-            let deed = Deed {
-                shared,
-                serial: 0,
-                work: Err(Refusal::endpoint_not_found()),
-            };
-            perform(deed, cut, reply).await
-        }
-    }
 }
 
 /// Market data is computed aside: years of bars must not delay an order.
@@ -506,7 +433,7 @@ fn admit(headers: &HeaderMap, config: &SimConfig, route: Result<Route, Refusal>)
 }
 
 /// Header pair, or the secret as a bearer token.
-fn authenticate(headers: &HeaderMap, config: &SimConfig) -> Result<(), Refusal> {
+pub(crate) fn authenticate(headers: &HeaderMap, config: &SimConfig) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (key, secret) = (text("apca-api-key-id"), text("apca-api-secret-key"));
     let token = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
@@ -519,76 +446,6 @@ fn authenticate(headers: &HeaderMap, config: &SimConfig) -> Result<(), Refusal> 
     } else {
         Err(Refusal::unauthorized())
     }
-}
-
-fn upgrade(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Body> {
-    let Some(switching) = handshake(request.headers()) else {
-        return response(426, "text/plain", Body::from("websocket upgrade required"));
-    };
-    let Some(admission) = shared.world().hub.admit() else {
-        return plain(Answer {
-            status: 429,
-            body: r#"{"message":"too many requests."}"#.to_owned(),
-        });
-    };
-    let encoding = Encoding::asked(request.headers(), shared.config.binary_frames);
-    let upgrade = hyper::upgrade::on(&mut request);
-    shared
-        .tasks
-        .spawn(stream::serve(Arc::clone(shared), upgrade, admission, encoding));
-    switching
-}
-
-/// Unlike the account's stream, a taken place is told in band; an upgrade is refused only because a fault says so.
-fn market_data(shared: &Arc<Shared>, feed: Feed, mut request: Request<Incoming>) -> Response<Body> {
-    let headers = request.headers();
-    let Some(switching) = handshake(headers) else {
-        return response(426, "text/plain", Body::from("websocket upgrade required"));
-    };
-    if shared.world().feeds.refuses(feed.endpoint()) {
-        return plain(Answer::from(&Refusal::rate_limited()));
-    }
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let opening = Opening {
-        feed,
-        format: match content_type {
-            Some(kind) if kind.contains("msgpack") => Format::MessagePack,
-            Some(_) | None => Format::Json,
-        },
-        has_keys: authenticate(headers, &shared.config).is_ok(),
-    };
-    let upgrade = hyper::upgrade::on(&mut request);
-    shared
-        .tasks
-        .spawn(socket::serve(Arc::clone(shared), upgrade, opening));
-    switching
-}
-
-/// The answer that turns a request into a websocket, if it asks for that.
-fn handshake(headers: &HeaderMap) -> Option<Response<Body>> {
-    let names = |name: header::HeaderName, wanted: &str| {
-        let values = headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        values
-            .flat_map(|value| value.split(','))
-            .any(|value| value.trim().eq_ignore_ascii_case(wanted))
-    };
-    let asks = names(header::CONNECTION, "upgrade")
-        && names(header::UPGRADE, "websocket")
-        && names(header::SEC_WEBSOCKET_VERSION, "13");
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asks)?;
-    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Some(response)
 }
 
 pub(crate) fn plain(answer: Answer) -> Response<Body> {
@@ -609,16 +466,4 @@ pub(crate) fn response(status: u16, content_type: &str, body: Body) -> Response<
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     response
-}
-
-/// What every answer carries. A scripted reset is left alone.
-fn stamp(headers: &mut HeaderMap, serial: u64, quota: QuotaReport) {
-    if let Ok(id) = HeaderValue::from_str(&format!("{serial:032x}")) {
-        headers.insert("x-request-id", id);
-    }
-    headers.insert("x-ratelimit-limit", quota.limit.into());
-    headers.insert("x-ratelimit-remaining", quota.remaining.into());
-    headers
-        .entry("x-ratelimit-reset")
-        .or_insert_with(|| quota.reset.into());
 }

@@ -3,7 +3,7 @@
 
 use jiff::civil::{Date, Time, Weekday, date, time};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 
 /// How the simulated market keeps hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub(crate) struct Session {
 pub(crate) const EXTENDED_OPEN: Time = time(4, 0, 0, 0);
 /// After-hours trading ends.
 pub(crate) const EXTENDED_CLOSE: Time = time(20, 0, 0, 0);
+/// The closing auction begins this long before the close, so that it is over when the market is.
+const AUCTION_LEAD: SignedDuration = SignedDuration::from_secs(1);
+/// Orders that are too old are canceled then.
+const AGED_ORDERS: Time = time(16, 15, 0, 0);
 const CORE_OPEN: Time = time(9, 30, 0, 0);
 const CORE_CLOSE: Time = time(16, 0, 0, 0);
 const EARLY_CLOSE: Time = time(13, 0, 0, 0);
@@ -117,6 +121,17 @@ impl Market {
         }
     }
 
+    /// When an order for the closing auction goes to market: with it, every order for the auction meets the last prices of
+    /// the session. Only a market that keeps hours has auctions.
+    pub(crate) fn closing_auction_at(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Open | Self::Closed => None,
+            Self::Calendar => sessions(now)?
+                .filter_map(|day| day.closes_at().checked_sub(AUCTION_LEAD).ok())
+                .find(|at| *at > now),
+        }
+    }
+
     /// When a day order submitted now ends; only a market that keeps hours ends one.
     pub(crate) fn day_ends_at(self, now: Timestamp, extended: bool) -> Option<Timestamp> {
         match self {
@@ -141,6 +156,12 @@ pub(crate) fn next_open(now: Timestamp) -> Option<Timestamp> {
 /// The next core close after `now`.
 pub(crate) fn next_close(now: Timestamp) -> Option<Timestamp> {
     sessions(now)?.map(|day| day.closes_at()).find(|at| *at > now)
+}
+
+/// When an order made at `now` that works until canceled is too old.
+pub(crate) fn ages_at(now: Timestamp, days: i64) -> Option<Timestamp> {
+    let day = new_york_day(now).checked_add(days.days()).ok()?;
+    Some(at_new_york(day, AGED_ORDERS))
 }
 
 /// The day in New York.

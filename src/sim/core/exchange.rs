@@ -1,17 +1,17 @@
 //! The exchange: takes requests, keeps the schedule of what happens next, and reports events.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::assets::{Asset, AssetClass, Assets};
 use super::book::Book;
-use super::calendar::Market;
+use super::calendar::{Market, ages_at, new_york_day};
 use super::event::{Event, EventKind, Fill};
 use super::ledger::Ledger;
 use super::order::{Order, OrderClass, OrderType, Side, Status, TimeInForce, Trail};
@@ -56,6 +56,8 @@ pub(crate) enum Step {
     TakeOver,
     /// Its time is up.
     Expire,
+    /// It has worked for too long, and is canceled for that.
+    Age,
 }
 
 /// One account at one venue.
@@ -79,6 +81,8 @@ pub struct Exchange {
     pub(crate) reported: u64,
     /// Orders still to be rejected when they reach the market.
     pub(crate) rejections: usize,
+    /// Orders that will be rejected when they reach the market.
+    pub(crate) doomed: BTreeSet<Uuid>,
 }
 
 impl Exchange {
@@ -118,6 +122,7 @@ impl Exchange {
             events: Vec::new(),
             reported: 0,
             rejections: 0,
+            doomed: BTreeSet::new(),
             config,
         }
     }
@@ -161,7 +166,7 @@ impl Exchange {
             .map(|leg| self.leg(&order, leg))
             .collect::<Vec<_>>();
         order.legs = children.iter().chain(&legs).map(|child| child.id).collect();
-        let extended = order.extended_hours;
+        let routes_at = self.routes_at(&order, now);
         self.enter(order);
         for child in children.into_iter().chain(legs) {
             self.enter(child);
@@ -171,7 +176,7 @@ impl Exchange {
             self.plan(now, Step::Acknowledge, id);
         } else {
             self.report(now, EventKind::Accepted, id);
-            if let Some(at) = self.config.market.routes_at(now, extended) {
+            if let Some(at) = routes_at {
                 self.plan_at(at, Step::Route, id);
             }
         }
@@ -193,6 +198,8 @@ impl Exchange {
                 Step::Cancel => self.end_group(at, id, Status::Canceled),
                 Step::TakeOver => self.take_over(at, id),
                 Step::Expire => self.end_group(at, id, Status::Expired),
+                // An order that is over, or on its way out, needs no cancel.
+                Step::Age => drop(self.cancel(at, id)),
             }
         }
         self.at(now);
@@ -231,12 +238,21 @@ impl Exchange {
             .book
             .open()
             .filter(|order| order.status == Status::Accepted)
-            .map(|order| (order.id, order.extended_hours))
+            .filter_map(|order| Some((order.id, self.routes_at(order, now)?)))
             .collect();
-        for (id, extended) in parked {
-            if let Some(at) = market.routes_at(now, extended) {
-                self.plan_at(at, Step::Route, id);
-            }
+        for (id, at) in parked {
+            self.plan_at(at, Step::Route, id);
+        }
+    }
+
+    /// This order is rejected when it reaches the market, if it has not yet.
+    pub(crate) fn reject(&mut self, id: Uuid) {
+        if self
+            .book
+            .get(id)
+            .is_some_and(|order| !order.working && !order.status.is_terminal())
+        {
+            self.doomed.insert(id);
         }
     }
 
@@ -270,16 +286,45 @@ impl Exchange {
         self.prices.quote(asset, self.now)
     }
 
-    /// May this order trade now? Crypto always may.
+    /// May this order trade now? Crypto always may, an order for the closing auction only there.
     pub(crate) fn may_trade(&self, order: &Order, now: Timestamp) -> bool {
-        order.asset_class == Some(AssetClass::Crypto) || self.config.market.is_open(now, order.extended_hours)
+        let waits = order.time_in_force == TimeInForce::Cls
+            && self
+                .config
+                .market
+                .closing_auction_at(now)
+                .is_some_and(|at| new_york_day(at) == new_york_day(now));
+        order.asset_class == Some(AssetClass::Crypto)
+            || (self.config.market.is_open(now, order.extended_hours) && !waits)
+    }
+
+    /// When an order that cannot trade now goes to market.
+    fn routes_at(&self, order: &Order, now: Timestamp) -> Option<Timestamp> {
+        let auction = match order.time_in_force {
+            TimeInForce::Cls => self.config.market.closing_auction_at(now),
+            TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Opg | TimeInForce::Ioc | TimeInForce::Fok => {
+                None
+            }
+        };
+        auction.or_else(|| self.config.market.routes_at(now, order.extended_hours))
+    }
+
+    /// Does it trade at once or not at all? Orders for an auction do, where there are auctions.
+    pub(crate) fn is_immediate(&self, order: &Order) -> bool {
+        match order.time_in_force {
+            TimeInForce::Ioc | TimeInForce::Fok => true,
+            TimeInForce::Opg | TimeInForce::Cls => self.config.market == Market::Calendar,
+            TimeInForce::Day | TimeInForce::Gtc => false,
+        }
     }
 
     /// Gives an order its place in the order of submission, and a day order its end.
     pub(crate) fn enter(&mut self, mut order: Order) {
         order.sequence = self.book.next_sequence();
-        if let (TimeInForce::Day, Some(at)) = (order.time_in_force, order.expires_at) {
-            self.plan_at(at, Step::Expire, order.id);
+        match (order.time_in_force, order.expires_at) {
+            (TimeInForce::Day, Some(at)) => self.plan_at(at, Step::Expire, order.id),
+            (TimeInForce::Gtc, Some(at)) => self.plan_at(at, Step::Age, order.id),
+            (_, _) => {}
         }
         self.book.insert(order);
     }
@@ -349,9 +394,7 @@ impl Exchange {
     pub(crate) fn expires_at(&self, order: &Order, now: Timestamp) -> Option<Timestamp> {
         match order.time_in_force {
             TimeInForce::Day => self.config.market.day_ends_at(now, order.extended_hours),
-            TimeInForce::Gtc if order.asset_class == Some(AssetClass::UsEquity) => {
-                now.checked_add((24 * GTC_DAYS).hours()).ok()
-            }
+            TimeInForce::Gtc if order.asset_class == Some(AssetClass::UsEquity) => ages_at(now, GTC_DAYS),
             TimeInForce::Gtc | TimeInForce::Opg | TimeInForce::Cls | TimeInForce::Ioc | TimeInForce::Fok => {
                 None
             }

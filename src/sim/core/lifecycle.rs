@@ -99,8 +99,11 @@ impl Exchange {
         else {
             return;
         };
-        if self.rejections > 0 {
-            self.rejections -= 1;
+        let is_doomed = self.doomed.remove(&id);
+        if is_doomed || self.rejections > 0 {
+            if !is_doomed {
+                self.rejections -= 1;
+            }
             self.end_group(now, id, Status::Rejected);
             return;
         }
@@ -124,8 +127,7 @@ impl Exchange {
         let mut concerned = Vec::new();
         for order in self.book.open().filter(|order| order.working) {
             let plain = order.side.zip(order.order_type);
-            let is_immediate = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
-            let (Some((side, order_type)), false) = (plain, is_immediate) else {
+            let (Some((side, order_type)), false) = (plain, self.is_immediate(order)) else {
                 concerned.push(order.id);
                 continue;
             };
@@ -156,16 +158,12 @@ impl Exchange {
         if !self.may_trade(order, now) {
             return;
         }
-        let time_in_force = order.time_in_force;
+        let (time_in_force, immediate) = (order.time_in_force, self.is_immediate(order));
         let fill_price = if order.is_mleg_parent() {
             self.net_price(order)
                 .filter(|net| order.limit_price.is_none_or(|limit| *net <= limit))
         } else {
             self.look_at_market(now, id)
-        };
-        let immediate = match time_in_force {
-            TimeInForce::Ioc | TimeInForce::Fok => true,
-            TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Opg | TimeInForce::Cls => false,
         };
         if let Some(price) = fill_price {
             let qty = self.fill_qty(id, price, time_in_force);

@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use super::assets::AssetClass;
 use super::exchange::trailing_stop;
 use super::order::{Order, OrderType, Side};
 use super::prices::Quote;
@@ -44,7 +45,8 @@ pub(crate) fn look(order: &Order, side: Side, order_type: OrderType, quote: Quot
     let trades = match order_type {
         OrderType::Market => true,
         OrderType::Limit => within_limit,
-        OrderType::Stop | OrderType::TrailingStop => elected,
+        OrderType::Stop => elected && within_collar(order, side, quote.ask),
+        OrderType::TrailingStop => elected,
         OrderType::StopLimit => elected && within_limit,
     };
     Look {
@@ -53,4 +55,18 @@ pub(crate) fn look(order: &Order, side: Side, order_type: OrderType, quote: Quot
         stop_price,
         fill_price: trades.then_some(market),
     }
+}
+
+/// A stop that buys shares works as a stop-limit: 4 % above a stop below 50 dollars, 2.5 % above any other.
+fn within_collar(order: &Order, side: Side, ask: Decimal) -> bool {
+    let (Side::Buy, Some(AssetClass::UsEquity), Some(stop)) = (side, order.asset_class, order.stop_price)
+    else {
+        return true;
+    };
+    let slack = if stop < Decimal::from(50) {
+        Decimal::new(4, 2)
+    } else {
+        Decimal::new(25, 3)
+    };
+    ask <= stop + stop * slack
 }

@@ -7,8 +7,9 @@
 //! It shares no type with the client side of the house on purpose: a mistake in the client's reading of the
 //! venue would otherwise be copied into the venue it is tested against.
 //!
-//! Absent: auctions (`opg` and `cls` work like `day`), aged-order cancels, option expiry, fees
-//! other than crypto's, buying-power rules beyond a plain 2x margin account.
+//! Absent: option expiry, fees other than crypto's, buying-power rules beyond a plain 2x margin account, the
+//! venue's unpublished refusal of prices far from the market. A market without hours has no auctions: `opg` and `cls`
+//! work like `day` there.
 
 mod activities;
 mod assets;

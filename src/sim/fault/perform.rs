@@ -12,9 +12,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::super::api::Answer;
-use super::super::core::{Exchange, Refusal};
+use super::super::core::Refusal;
 use super::super::deed::Deed;
 use super::super::route::Endpoint;
 use super::super::server::{plain, response};
@@ -97,9 +98,11 @@ pub(crate) async fn perform(deed: Deed, cut: &CancellationToken, reply: Reply) -
         Reply::Blind(duration) => {
             plain(deed.commit_then(|shared, answer| shared.blind.hide(answer, duration)))
         }
-        Reply::Reject => plain(deed.commit_then(|shared, answer| {
-            if answer.status == 200 {
-                shared.act(|exchange, _| reject_one_more(exchange));
+        Reply::Reject => plain(deed.commit_with(|exchange, answer| {
+            let order: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+            let id = order.get("id").and_then(serde_json::Value::as_str);
+            if let Some(Ok(id)) = id.map(Uuid::parse_str) {
+                exchange.reject(id);
             }
         })),
         Reply::LateCommit { after, status } => {
@@ -116,10 +119,6 @@ pub(crate) async fn perform(deed: Deed, cut: &CancellationToken, reply: Reply) -
             }
         }
     }
-}
-
-fn reject_one_more(exchange: &mut Exchange) {
-    exchange.reject_next(exchange.rejections.saturating_add(1));
 }
 
 fn half(answer: &Answer) -> Response<Body> {

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tracing::debug;
 
@@ -29,6 +29,8 @@ use super::pulse::Reader;
 
 /// A client has this long to authenticate.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest message a client may send; thousands of symbols fit.
+const MESSAGE_MAX: usize = 1024 * 1024;
 /// Frames kept to be repeated by a fault.
 const RECENT: usize = 16;
 /// The longest stretch of venue time in one go, which bounds what is built before it is sent.
@@ -88,7 +90,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, upgrade: OnUpgrade, opening: Open
         Ok(socket) => socket,
         Err(error) => return debug!(%error, "market data upgrade was not completed"),
     };
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(socket), Role::Server, None).await;
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(socket), Role::Server, Some(limits)).await;
     let endpoint = opening.feed.endpoint();
     let (number, struck) = shared.world().feeds.open(endpoint);
     let place = Place {

@@ -80,6 +80,9 @@ fn frame() -> impl Strategy<Value = Message> {
         r#"{"action":"authenticate","data":[]}"#,
         r#"{"action":7}"#,
         r#"{"action":"unknown"}"#,
+        r#"{"action":"subscribe","trades":["*"],"quotes":["SPY",7]}"#,
+        r#"{"action":"subscribe","trades":["SPY"],"bars":null,"news":["*"]}"#,
+        r#"{"action":"unsubscribe","quotes":{"SPY":[]}}"#,
         "[",
         "null",
     ]);
@@ -113,8 +116,9 @@ async fn exchange_bytes(sim: &Sim, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-async fn converse(sim: &Sim, frames: Vec<Message>) {
-    let Ok(mut socket) = connect(sim).await else {
+async fn converse(sim: &Sim, path: &str, frames: Vec<Message>) {
+    let url = format!("ws://{}{path}", sim.address());
+    let Ok((mut socket, _)) = tokio_tungstenite::connect_async(url).await else {
         return;
     };
     for frame in frames {
@@ -156,6 +160,7 @@ proptest! {
     fn no_bytes_and_no_frames_bring_the_server_down(
         requests in prop::collection::vec(raw_request(), 1..8),
         frames in prop::collection::vec(frame(), 0..8),
+        path in prop::sample::select(vec!["/stream", "/v2/iex", "/v2/test", "/v1beta3/crypto/us", "/v1beta1/opra", "/v1beta1/news"]),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -166,7 +171,7 @@ proptest! {
             }
             sim.fault("stream: refuse 0s").unwrap();
             sim.set_market(Market::Open);
-            converse(&sim, frames).await;
+            converse(&sim, path, frames).await;
             is_well(&sim).await;
             sim.stop().await;
         });

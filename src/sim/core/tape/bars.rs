@@ -68,7 +68,7 @@ pub(crate) fn bar_of(trades: Vec<Trade>) -> Option<Bar> {
     combine(trades.into_iter().map(of_trade), |_| begin).pop()
 }
 
-fn of_trade(trade: Trade) -> Bar {
+pub(super) fn of_trade(trade: Trade) -> Bar {
     Bar {
         at: trade.at,
         open: trade.price,
@@ -127,7 +127,7 @@ impl Tape {
         let begin = day_begins_at(day);
         let end = day.tomorrow().ok().map_or(Timestamp::MAX, day_begins_at);
         // What is over, and was over before anybody could touch the market, never changes.
-        let is_past = end <= self.began_at;
+        let is_past = end <= self.began_at.min(now);
         let key = (asset.symbol.clone(), day);
         if is_past && let Some(known) = self.days().get(&key) {
             return known.clone();
@@ -148,7 +148,7 @@ impl Tape {
     fn parts(&self, asset: &Asset, timeframe: Timeframe, from: Timestamp, until: Timestamp) -> Vec<Bar> {
         let recorded = self
             .recording_of(asset)
-            .and_then(|recording| recording.bars(&asset.symbol, timeframe, from, until));
+            .and_then(|recording| recording.parts(&asset.symbol, timeframe, from, until));
         recorded.unwrap_or_else(|| {
             self.trades(asset, from, until)
                 .into_iter()

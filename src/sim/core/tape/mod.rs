@@ -29,7 +29,7 @@ use rust_decimal::Decimal;
 
 use super::assets::{Asset, AssetClass, Assets};
 use super::calendar::Market;
-use super::prices::{on_grid, option_price, tick_size};
+use super::prices::{grid_scale, option_price, tick_size};
 use spans::Hours;
 use walk::Walk;
 
@@ -209,7 +209,9 @@ impl Tape {
     }
 
     fn quote_around(&self, asset: &Asset, last: Decimal, at: Timestamp) -> Quote {
-        let half = on_grid(last * Decimal::new(HALF_SPREAD_BPS, 4)).max(tick_size(last));
+        let half = (last * Decimal::new(HALF_SPREAD_BPS, 4))
+            .round_dp(grid_scale(last))
+            .max(tick_size(last));
         let (bid_size, ask_size) = self.walk(asset).sizes(at);
         Quote {
             at,

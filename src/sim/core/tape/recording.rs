@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
+use super::bars::of_trade;
 use super::timeframe::Timeframe;
 use super::walk::{nanos, nanos_of, timestamp};
 use super::{Bar, Quote, Trade};
@@ -192,8 +193,9 @@ impl Recording {
         (!quotes.is_empty()).then(|| between(quotes, from, until, |quote| quote.at).to_vec())
     }
 
-    /// Recorded bars of `from <= at < until`, if they are short enough to make bars of this timeframe.
-    pub(super) fn bars(
+    /// What bars of this timeframe are made of in `from <= at < until`, if bars short enough were recorded: those that are
+    /// over by then, and what was played of one that is not. Nobody learns here what comes later.
+    pub(super) fn parts(
         &self,
         symbol: &str,
         timeframe: Timeframe,
@@ -206,8 +208,16 @@ impl Recording {
             Timeframe::Hours(count) => 60 * MINUTE * count,
             Timeframe::Day | Timeframe::Week | Timeframe::Months(_) => DAY,
         };
-        let fits = !record.bars.is_empty() && record.length <= longest;
-        fits.then(|| between(&record.bars, from, until, |bar| bar.at).to_vec())
+        if record.bars.is_empty() || record.length > longest {
+            return None;
+        }
+        let bars = between(&record.bars, from, until, |bar| bar.at);
+        let is_over = |bar: &Bar| bar.at.checked_add(record.length).is_ok_and(|end| end <= until);
+        let over = bars.partition_point(is_over);
+        let (over, playing) = bars.split_at_checked(over)?;
+        let played = playing.iter().flat_map(|bar| play(bar, record.length));
+        let played = played.filter(|trade| trade.at < until).map(of_trade);
+        Some(over.iter().cloned().chain(played).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::calendar::day_begins_at;
+use super::super::calendar::{day_begins_at, new_york_day};
 use super::*;
 
 fn moment(text: &str) -> Timestamp {
@@ -213,6 +213,45 @@ fn recorded_bars_are_played_as_trades_and_told_as_they_were() {
     assert_eq!(tape.moments(from, moment("2025-03-04T14:30:30Z")).len(), 2);
     // What is not recorded lives on from the seed.
     assert!(!tape.trades(&asset("AAPL"), from, until).is_empty());
+}
+
+#[test]
+fn nothing_tells_what_a_replay_has_still_before_it() {
+    let tape = recorded(&[
+        ("2025-03-04T14:30:00Z", ["100", "103", "99", "102", "10"]),
+        ("2025-03-04T14:31:00Z", ["102", "150", "50", "98.5", "8"]),
+    ]);
+    let (spy, now) = (asset("SPY"), moment("2025-03-04T14:31:20Z"));
+    let day = tape.day(&spy, day("2025-03-04"), now).unwrap();
+    // Of the second minute, the open and the extreme against its direction have been played.
+    assert_eq!(
+        (day.high, day.low, day.close, day.volume),
+        (dec("150"), dec("99"), dec("150"), dec("14"))
+    );
+    let earlier = tape
+        .day(
+            &spy,
+            now.to_zoned(jiff::tz::TimeZone::UTC).date(),
+            moment("2025-03-04T14:31:10Z"),
+        )
+        .unwrap();
+    assert_eq!((earlier.high, earlier.close), (dec("103"), dec("102")));
+    let days = (new_york_day(now), new_york_day(now).tomorrow().unwrap());
+    assert_eq!(tape.bars(&spy, Timeframe::MINUTE, days, now, false).len(), 1);
+}
+
+#[test]
+fn quotes_stand_on_the_price_grid() {
+    let tape = tape(TapeConfig::default());
+    let (from, until) = (moment("2026-10-05T14:00:00Z"), moment("2026-10-05T14:01:00Z"));
+    for symbol in ["SPY", "F", "AAPL"] {
+        for quote in tape.quotes(&asset(symbol), from, until) {
+            assert!(
+                quote.bid.normalize().scale() <= 2 && quote.ask.normalize().scale() <= 2,
+                "{quote:?}"
+            );
+        }
+    }
 }
 
 proptest! {

@@ -392,3 +392,95 @@ fn a_position_is_closed_in_part_or_whole() {
     venue.settle();
     assert!(venue.exchange.positions().is_empty());
 }
+
+#[test]
+fn auction_orders_wait_for_their_auction_and_end_with_it() {
+    // Monday, an hour before the open.
+    let mut venue = Venue::starting(Market::Calendar, "2026-10-05T12:30:00Z", 0);
+    let auction = |tif, price: &str| OrderRequest {
+        time_in_force: Some(tif),
+        ..limit(Side::Buy, "1", price)
+    };
+    let at_open = venue.submit(auction(TimeInForce::Opg, "101")).unwrap();
+    let too_low = venue.submit(auction(TimeInForce::Opg, "99")).unwrap();
+    let at_close = venue.submit(auction(TimeInForce::Cls, "101")).unwrap();
+    venue.settle();
+    for id in [at_open, too_low, at_close] {
+        assert_eq!(venue.status(id), Status::Accepted);
+    }
+    venue.pass(Duration::from_secs(3_600));
+    venue.settle();
+    assert_eq!(
+        (venue.status(at_open), venue.status(too_low)),
+        (Status::Filled, Status::Canceled)
+    );
+    assert!(
+        venue
+            .order(at_open)
+            .filled_at
+            .unwrap()
+            .to_string()
+            .starts_with("2026-10-05T13:30:00")
+    );
+    assert_eq!(venue.status(at_close), Status::Accepted);
+    venue.pass(Duration::from_secs(6 * 3_600 + 1_800 - 10));
+    assert_eq!(venue.status(at_close), Status::Accepted);
+    venue.pass(Duration::from_secs(10));
+    assert_eq!(venue.status(at_close), Status::Filled);
+    assert!(
+        venue
+            .order(at_close)
+            .filled_at
+            .unwrap()
+            .to_string()
+            .starts_with("2026-10-05T19:59:59")
+    );
+    venue.events();
+    let tomorrow = venue.submit(auction(TimeInForce::Cls, "101")).unwrap_err();
+    assert_eq!(
+        tomorrow.status, 422,
+        "between 15:50 and 19:00 nothing is taken for the close"
+    );
+}
+
+#[test]
+fn an_order_that_works_for_ninety_days_is_canceled() {
+    let mut venue = Venue::new(Market::Calendar);
+    let patient = OrderRequest {
+        time_in_force: Some(TimeInForce::Gtc),
+        ..limit(Side::Buy, "1", "50")
+    };
+    let id = venue.submit(patient).unwrap();
+    venue.settle();
+    assert_eq!(
+        venue.order(id).expires_at,
+        Some("2027-01-03T21:15:00Z".parse().unwrap())
+    );
+    venue.pass(Duration::from_secs(90 * 24 * 3_600));
+    assert_eq!(venue.status(id), Status::New);
+    venue.pass(Duration::from_secs(8 * 3_600));
+    venue.settle();
+    let order = venue.order(id);
+    assert_eq!(
+        (order.status, order.cancel_requested_at.is_some()),
+        (Status::Canceled, true)
+    );
+}
+
+#[test]
+fn a_stop_that_buys_does_not_chase_a_price_that_ran_away() {
+    let mut venue = Venue::new(Market::Open);
+    let stop = |price: &str| OrderRequest {
+        stop_price: Some(dec(price)),
+        ..order("SPY", Side::Buy, "1", OrderType::Stop, TimeInForce::Day)
+    };
+    let id = venue.submit(stop("110")).unwrap();
+    venue.settle();
+    venue.price("SPY", "120");
+    venue.settle();
+    assert_eq!(venue.status(id), Status::New, "elected, and 9 % away");
+    venue.price("SPY", "112");
+    venue.settle();
+    assert_eq!(venue.status(id), Status::Filled);
+    assert_eq!(venue.order(id).limit_price, None, "the limit is the venue's own");
+}

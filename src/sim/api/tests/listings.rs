@@ -63,8 +63,8 @@ fn contracts_are_chosen_by_every_filter() {
     ] {
         assert_eq!(one[0][key], value, "{key}");
     }
-    assert_eq!(found("underlying_symbols=SPY,BRK.B").len(), 44);
-    assert_eq!(found("root_symbol=BRKB").len(), 22);
+    assert_eq!(found("underlying_symbols=SPY,BRK.B").len(), 84);
+    assert_eq!(found("root_symbol=BRKB").len(), 42);
     assert_eq!(found("underlying_symbols=NOPE").len(), 0);
     assert_eq!(found("status=inactive").len(), 0);
     for query in [

@@ -1,7 +1,7 @@
 //! The option contracts that are listed now, as one may search them. The grid of days and strikes is the assets' own.
 
-use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
+use jiff::{Timestamp, ToSpan};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -58,9 +58,9 @@ impl Exchange {
         let expires_to = if says_when {
             filter.expires_to
         } else {
-            today
-                .series(jiff::ToSpan::days(1))
-                .find(|day| day.weekday() == Weekday::Sunday)
+            let mut days = today.series(1.day());
+            let friday = days.find(|day| day.weekday() == Weekday::Friday);
+            friday.and_then(|friday| friday.checked_add(2.days()).ok())
         };
         let wanted = |asset: &Asset| {
             let root = filter.root.as_deref();
@@ -113,7 +113,7 @@ impl Exchange {
         let contract = asset.contract?;
         let share = self.assets.find(asset.underlying?)?;
         let today = new_york_day(now);
-        let mut days = today.series(jiff::ToSpan::days(-1));
+        let mut days = today.series(-1.day());
         let last = days.find_map(|day| Session::on(day).filter(|session| session.closes_at() <= now))?;
         Some(ContractView {
             id: asset.id,

@@ -80,6 +80,16 @@ fn contracts_are_chosen_by_every_filter() {
 }
 
 #[test]
+fn on_a_weekend_the_next_one_counts() {
+    let mut desk = Desk::open();
+    desk.pass(6.days());
+    let page = desk.get(&format!("{PATH}?underlying_symbols=SPY"));
+    let rows = page["option_contracts"].as_array().unwrap();
+    assert_eq!(rows.len(), 22);
+    assert!(rows.iter().all(|row| row["expiration_date"] == "2026-10-16"));
+}
+
+#[test]
 fn pages_of_contracts_hold_every_one_once() {
     let mut desk = Desk::open();
     let query = "underlying_symbols=SPY,F&expiration_date_lte=2026-10-16";

@@ -9,7 +9,22 @@ from alpaca.trading.models import TradeUpdate
 from alpaca.trading.requests import ReplaceOrderRequest
 from alpaca.trading.stream import TradingStream
 
-from harness import KEYS, WS_URL, Failed, admin, between, check, equal, eventually, fields, filled, flat, limit, market, number
+from harness import (
+    KEYS,
+    WS_URL,
+    Failed,
+    admin,
+    between,
+    check,
+    equal,
+    eventually,
+    fields,
+    filled,
+    flat,
+    limit,
+    market,
+    number,
+)
 from harness import status, trading, true, working
 
 updates = []
@@ -163,7 +178,9 @@ def a_duplicate_update_has_the_same_execution_id():
     admin("faults", "stream: duplicate")
     admin("fill", {"order": sent.client_order_id, "qty": "1", "price": "200"})
     heard(sent, TradeEvent.FILL, count=2)
-    twice = [update.execution_id for update in updates if update.order.id == sent.id and update.event == TradeEvent.FILL]
+    twice = [
+        update.execution_id for update in updates if update.order.id == sent.id and update.event == TradeEvent.FILL
+    ]
     equal(len(set(twice)), 1, "different execution ids")
 
 

@@ -1,16 +1,19 @@
 """Historical data, from the simulator that lives in a known past: rows, pages, adjustment, latest, snapshots."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
-from alpaca.data.enums import Adjustment, DataFeed
+from alpaca.data.enums import Adjustment, DataFeed, MostActivesBy
 from alpaca.data.historical import (
     CryptoHistoricalDataClient,
     NewsClient,
     OptionHistoricalDataClient,
     StockHistoricalDataClient,
 )
+from alpaca.data.historical.corporate_actions import CorporateActionsClient
+from alpaca.data.historical.screener import ScreenerClient
 from alpaca.data.models import Bar, Quote, Trade
 from alpaca.data.requests import (
+    CorporateActionsRequest,
     CryptoBarsRequest,
     CryptoLatestBarRequest,
     CryptoLatestOrderbookRequest,
@@ -19,6 +22,7 @@ from alpaca.data.requests import (
     CryptoQuoteRequest,
     CryptoSnapshotRequest,
     CryptoTradesRequest,
+    MostActivesRequest,
     NewsRequest,
     OptionBarsRequest,
     OptionChainRequest,
@@ -282,6 +286,21 @@ def news_is_paged():
     true(first.headline and first.source and first.author and first.symbols, f"an item, {first!r}")
     one = news.get_news(NewsRequest(symbols="AAPL", start=MONDAY, end=OPEN, limit=3)).data["news"]
     true(one and all("AAPL" in item.symbols for item in one), "items of AAPL")
+
+
+@check
+def corporate_actions_and_the_screener():
+    actions = CorporateActionsClient(*KEYS, url_override=PAST_URL)
+    found = actions.get_corporate_actions(
+        CorporateActionsRequest(symbols=["AAPL"], start=date(2024, 11, 1), end=date(2024, 11, 30))
+    )
+    splits = found.data["forward_splits"]
+    equal([(split.symbol, split.old_rate, split.new_rate) for split in splits], [("AAPL", 1, 4)], "splits")
+    equal(splits[0].ex_date, date(2024, 11, 22), "day of the split")
+    screener = ScreenerClient(*KEYS, url_override=PAST_URL)
+    active = screener.get_most_actives(MostActivesRequest(top=3, by=MostActivesBy.VOLUME)).most_actives
+    equal(len(active), 3, "most active")
+    equal([row.volume for row in active], sorted((row.volume for row in active), reverse=True), "volumes, most first")
 
 
 @check

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 
+import websockets
 from alpaca.trading.enums import OrderSide, OrderStatus, TimeInForce, TradeEvent
 from alpaca.trading.models import TradeUpdate
 from alpaca.trading.requests import ReplaceOrderRequest
@@ -182,6 +183,20 @@ def a_duplicate_update_has_the_same_execution_id():
         update.execution_id for update in updates if update.order.id == sent.id and update.event == TradeEvent.FILL
     ]
     equal(len(set(twice)), 1, "different execution ids")
+
+
+@check
+def a_second_stream_of_the_account_is_refused():
+    flat()
+    listening()
+    second = TradingStream(*KEYS, url_override=f"{WS_URL}/stream")
+    try:
+        asyncio.run(second._connect())
+    except websockets.WebSocketException as error:
+        true("429" in str(error), f"HTTP 429, in {error}")
+    else:
+        raise Failed("HTTP 429 on the upgrade", "a connection")
+    heard(market(qty=1), TradeEvent.FILL)
 
 
 @check

@@ -85,7 +85,7 @@ fn on_a_weekend_the_next_one_counts() {
     desk.pass(6.days());
     let page = desk.get(&format!("{PATH}?underlying_symbols=SPY"));
     let rows = page["option_contracts"].as_array().unwrap();
-    assert_eq!(rows.len(), 22);
+    assert_eq!(rows.len(), 42);
     assert!(rows.iter().all(|row| row["expiration_date"] == "2026-10-16"));
 }
 

@@ -203,10 +203,10 @@ impl Assets {
             .or_else(|| self.option(name))
     }
 
-    /// The contracts listed on a share: eight Fridays, eleven strikes around where its price began, calls and puts.
+    /// The contracts listed on a share: eight Fridays, twenty-one strikes around where its price began, calls and puts.
     pub(crate) fn contracts_on(&self, underlying: &str, today: Date) -> Vec<Asset> {
         const FRIDAYS: usize = 8;
-        const STRIKES: i64 = 5;
+        const STRIKES: i64 = 10;
         let Some(share) = self
             .listed
             .iter()

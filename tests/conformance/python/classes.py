@@ -2,7 +2,15 @@
 
 from datetime import datetime, timedelta, timezone
 
-from alpaca.trading.enums import AssetClass, OrderClass, OrderSide, OrderStatus, OrderType, PositionIntent, QueryOrderStatus
+from alpaca.trading.enums import (
+    AssetClass,
+    OrderClass,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PositionIntent,
+    QueryOrderStatus,
+)
 from alpaca.trading.enums import TimeInForce
 from alpaca.trading.requests import (
     GetOrderByIdRequest,
@@ -175,7 +183,9 @@ def an_option_limit_order_rests():
 def legs():
     return [
         OptionLegRequest(symbol=option(strike=230), ratio_qty=1, side=BUY, position_intent=PositionIntent.BUY_TO_OPEN),
-        OptionLegRequest(symbol=option(strike=240), ratio_qty=1, side=SELL, position_intent=PositionIntent.SELL_TO_OPEN),
+        OptionLegRequest(
+            symbol=option(strike=240), ratio_qty=1, side=SELL, position_intent=PositionIntent.SELL_TO_OPEN
+        ),
     ]
 
 

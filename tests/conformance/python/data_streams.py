@@ -30,7 +30,9 @@ class Received:
         return keep
 
     def wait(self, name, count=1, seconds=20):
-        return eventually(f"{count} of {name}", lambda: len(self.rows[name]) >= count and list(self.rows[name]), seconds)
+        return eventually(
+            f"{count} of {name}", lambda: len(self.rows[name]) >= count and list(self.rows[name]), seconds
+        )
 
     def wait_for_more(self, name, seconds=20):
         before = len(self.rows[name])
@@ -52,7 +54,10 @@ def begin():
     )
     STREAMS["now"] = Received(StockDataStream(*KEYS, url_override=f"{WS_URL}/v2/iex"), trades=["AAPL"], quotes=["AAPL"])
     STREAMS["test"] = Received(
-        StockDataStream(*KEYS, url_override=past("/v2/test")), trades=["FAKEPACA"], quotes=["FAKEPACA"], bars=["FAKEPACA"]
+        StockDataStream(*KEYS, url_override=past("/v2/test")),
+        trades=["FAKEPACA"],
+        quotes=["FAKEPACA"],
+        bars=["FAKEPACA"],
     )
     STREAMS["crypto"] = Received(
         CryptoDataStream(*KEYS, url_override=past("/v1beta3/crypto/us")),
@@ -107,7 +112,7 @@ def quotes_of_stocks():
 @check
 def bars_of_all_stocks():
     rows = STREAMS["iex"].wait("bars", 20)
-    true({"AAPL", "SPY", "F"} <= {row.symbol for row in rows}, f"bars of all, {({row.symbol for row in rows})}")
+    true({"AAPL", "SPY", "F"} <= {row.symbol for row in rows}, f"bars of all, { ({row.symbol for row in rows}) }")
     for row in rows:
         is_bar(row, {row.symbol})
     spy = [row for row in rows if row.symbol == "SPY"]

@@ -1,11 +1,19 @@
 """Historical data, from the simulator that lives in a known past: rows, pages, adjustment, latest, snapshots."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
-from alpaca.data.enums import Adjustment, DataFeed
-from alpaca.data.historical import CryptoHistoricalDataClient, NewsClient, OptionHistoricalDataClient, StockHistoricalDataClient
+from alpaca.data.enums import Adjustment, DataFeed, MostActivesBy
+from alpaca.data.historical import (
+    CryptoHistoricalDataClient,
+    NewsClient,
+    OptionHistoricalDataClient,
+    StockHistoricalDataClient,
+)
+from alpaca.data.historical.corporate_actions import CorporateActionsClient
+from alpaca.data.historical.screener import ScreenerClient
 from alpaca.data.models import Bar, Quote, Trade
 from alpaca.data.requests import (
+    CorporateActionsRequest,
     CryptoBarsRequest,
     CryptoLatestBarRequest,
     CryptoLatestOrderbookRequest,
@@ -14,6 +22,7 @@ from alpaca.data.requests import (
     CryptoQuoteRequest,
     CryptoSnapshotRequest,
     CryptoTradesRequest,
+    MostActivesRequest,
     NewsRequest,
     OptionBarsRequest,
     OptionChainRequest,
@@ -59,7 +68,11 @@ def minute_bars_of_stocks():
     bars = stocks.get_stock_bars(request)
     equal(set(bars.data), {"AAPL", "SPY"}, "symbols")
     for symbol, rows in bars.data.items():
-        equal([row.timestamp for row in rows], [OPEN + timedelta(minutes=n) for n in range(10)], "minutes, both ends included")
+        equal(
+            [row.timestamp for row in rows],
+            [OPEN + timedelta(minutes=n) for n in range(10)],
+            "minutes, both ends included",
+        )
         for row in rows:
             sane(row, symbol)
     table = bars.df
@@ -97,7 +110,12 @@ def bars_are_paged():
 @check
 def pages_go_over_symbols():
     path = f"{PAST_URL}/v2/stocks/bars"
-    query = {"symbols": "SPY,AAPL", "timeframe": "1Min", "start": OPEN.isoformat(), "end": OPEN.replace(minute=33).isoformat()}
+    query = {
+        "symbols": "SPY,AAPL",
+        "timeframe": "1Min",
+        "start": OPEN.isoformat(),
+        "end": OPEN.replace(minute=33).isoformat(),
+    }
     query["limit"] = 3
     seen = []
     for _ in range(4):
@@ -139,7 +157,9 @@ def trades_and_quotes_of_stocks():
     equal(trades, sorted(trades, key=lambda row: row.timestamp), "trades by time")
     for row in trades:
         true(isinstance(row, Trade) and row.price > 0 and row.size > 0, f"a trade, {row!r}")
-        true(row.exchange and row.tape and row.conditions is not None and isinstance(row.id, int), f"its fields, {row!r}")
+        true(
+            row.exchange and row.tape and row.conditions is not None and isinstance(row.id, int), f"its fields, {row!r}"
+        )
         true(OPEN <= row.timestamp <= OPEN + timedelta(seconds=30), f"within the window, {row!r}")
     quotes = stocks.get_stock_quotes(StockQuotesRequest(**window, limit=7)).data["SPY"]
     equal(len(quotes), 7, "quotes up to a limit")
@@ -169,8 +189,16 @@ def latest_of_stocks():
     bars = stocks.get_stock_latest_bar(StockLatestBarRequest(**both))
     start = datetime.fromisoformat(PAST_START.replace("Z", "+00:00"))
     for symbol in ("AAPL", "SPY"):
-        true(trades[symbol].timestamp >= start - timedelta(minutes=2), f"a trade of the past's present, {trades[symbol]!r}")
-        between(trades[symbol].price, quotes[symbol].bid_price * 0.97, quotes[symbol].ask_price * 1.03, "price near the quote")
+        true(
+            trades[symbol].timestamp >= start - timedelta(minutes=2),
+            f"a trade of the past's present, {trades[symbol]!r}",
+        )
+        between(
+            trades[symbol].price,
+            quotes[symbol].bid_price * 0.97,
+            quotes[symbol].ask_price * 1.03,
+            "price near the quote",
+        )
         sane(bars[symbol], symbol)
 
 
@@ -188,7 +216,9 @@ def snapshots_of_stocks():
 
 @check
 def a_symbol_without_data_is_absent():
-    request = StockBarsRequest(symbol_or_symbols=["SPY"], timeframe=TimeFrame.Day, start=datetime(2024, 11, 23), end=datetime(2024, 11, 24))
+    request = StockBarsRequest(
+        symbol_or_symbols=["SPY"], timeframe=TimeFrame.Day, start=datetime(2024, 11, 23), end=datetime(2024, 11, 24)
+    )
     equal(stocks.get_stock_bars(request).data, {}, "bars of a weekend")
 
 
@@ -229,7 +259,10 @@ def option_data():
     true(trades and all(row.price > 0 and isinstance(row.conditions, str) for row in trades), f"trades, {trades[:2]!r}")
     quote = options.get_option_latest_quote(OptionLatestQuoteRequest(symbol_or_symbols=CALL))[CALL]
     true(0 < quote.bid_price < quote.ask_price and isinstance(quote.conditions, str), f"a quote, {quote!r}")
-    true(options.get_option_latest_trade(OptionLatestTradeRequest(symbol_or_symbols=CALL))[CALL].price > 0, "the latest trade")
+    true(
+        options.get_option_latest_trade(OptionLatestTradeRequest(symbol_or_symbols=CALL))[CALL].price > 0,
+        "the latest trade",
+    )
     snapshot = options.get_option_snapshot(OptionSnapshotRequest(symbol_or_symbols=CALL))[CALL]
     true(snapshot.latest_trade.price > 0 and snapshot.latest_quote.ask_price > 0, f"a snapshot, {snapshot!r}")
     true(snapshot.implied_volatility and 0 <= snapshot.greeks.delta <= 1, f"its greeks, {snapshot!r}")
@@ -256,6 +289,21 @@ def news_is_paged():
 
 
 @check
+def corporate_actions_and_the_screener():
+    actions = CorporateActionsClient(*KEYS, url_override=PAST_URL)
+    found = actions.get_corporate_actions(
+        CorporateActionsRequest(symbols=["AAPL"], start=date(2024, 11, 1), end=date(2024, 11, 30))
+    )
+    splits = found.data["forward_splits"]
+    equal([(split.symbol, split.old_rate, split.new_rate) for split in splits], [("AAPL", 1, 4)], "splits")
+    equal(splits[0].ex_date, date(2024, 11, 22), "day of the split")
+    screener = ScreenerClient(*KEYS, url_override=PAST_URL)
+    active = screener.get_most_actives(MostActivesRequest(top=3, by=MostActivesBy.VOLUME)).most_actives
+    equal(len(active), 3, "most active")
+    equal([row.volume for row in active], sorted((row.volume for row in active), reverse=True), "volumes, most first")
+
+
+@check
 def what_the_data_side_refuses():
     stranger = StockHistoricalDataClient("nobody", "nothing", url_override=PAST_URL)
     latest = StockLatestTradeRequest(symbol_or_symbols="SPY", feed=DataFeed.IEX)
@@ -266,6 +314,8 @@ def what_the_data_side_refuses():
     else:
         true(False, "a refusal of wrong keys")
     # The free plan does not see the consolidated tape's last quarter of an hour.
-    refused(lambda: stocks.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="SPY", feed=DataFeed.SIP)), 403)
+    refused(
+        lambda: stocks.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="SPY", feed=DataFeed.SIP)), 403
+    )
     wrong = lambda: raw_stocks.get("/stocks/bars", {"symbols": "SPY", "timeframe": "7Parsecs"})  # noqa: E731
     refused(wrong, 400)

@@ -51,7 +51,14 @@ def positions():
     equal({position.symbol for position in trading.get_all_positions()}, {"AAPL", "F"}, "symbols")
     pin("AAPL", 240)
     held = trading.get_open_position("AAPL")
-    fields(held, qty=4, qty_available=4, side=PositionSide.LONG, asset_class=AssetClass.US_EQUITY, exchange=AssetExchange.NASDAQ)
+    fields(
+        held,
+        qty=4,
+        qty_available=4,
+        side=PositionSide.LONG,
+        asset_class=AssetClass.US_EQUITY,
+        exchange=AssetExchange.NASDAQ,
+    )
     between(held.avg_entry_price, 229, 231, "avg_entry_price")
     between(held.current_price, 239, 241, "current_price")
     between(held.market_value, 956, 964, "market_value")
@@ -160,7 +167,14 @@ def activities_are_paged():
     equal([row["order_id"] for row in first], [str(sent[2].id), str(sent[1].id)], "the newest two")
     equal([row["qty"] for row in first], ["3", "2"], "their quantities, as strings")
     row = first[0]
-    wanted = {"activity_type": "FILL", "type": "fill", "side": "buy", "symbol": "AAPL", "cum_qty": "3", "leaves_qty": "0"}
+    wanted = {
+        "activity_type": "FILL",
+        "type": "fill",
+        "side": "buy",
+        "symbol": "AAPL",
+        "cum_qty": "3",
+        "leaves_qty": "0",
+    }
     equal({key: row.get(key) for key in wanted}, wanted, "the row")
     equal(row["order_status"], "filled", "order_status")
     moment, _, rest = row["id"].partition("::")

@@ -5,7 +5,15 @@ from datetime import timedelta
 from uuid import UUID
 
 from alpaca.common.enums import Sort
-from alpaca.trading.enums import AssetClass, OrderClass, OrderSide, OrderStatus, OrderType, QueryOrderStatus, TimeInForce
+from alpaca.trading.enums import (
+    AssetClass,
+    OrderClass,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    QueryOrderStatus,
+    TimeInForce,
+)
 from alpaca.trading.requests import (
     GetOrdersRequest,
     LimitOrderRequest,
@@ -29,12 +37,16 @@ def a_market_order_fills():
     fields(sent, symbol="AAPL", qty=3, filled_qty=0, side=BUY, time_in_force=DAY, extended_hours=False, legs=None)
     fields(sent, type=OrderType.MARKET, order_type=OrderType.MARKET, asset_class=AssetClass.US_EQUITY, notional=None)
     fields(sent, limit_price=None, stop_price=None, filled_avg_price=None, replaces=None, replaced_by=None)
-    true(sent.status in (OrderStatus.PENDING_NEW, OrderStatus.NEW, OrderStatus.ACCEPTED), f"a live status, {sent.status}")
+    true(
+        sent.status in (OrderStatus.PENDING_NEW, OrderStatus.NEW, OrderStatus.ACCEPTED), f"a live status, {sent.status}"
+    )
     true(isinstance(sent.id, UUID) and isinstance(sent.asset_id, UUID), "uuids as ids")
     done = filled(sent)
     fields(done, filled_qty=3, client_order_id=sent.client_order_id, canceled_at=None, expired_at=None)
     between(done.filled_avg_price, 229, 231, "filled_avg_price")
-    true(done.filled_at and done.filled_at >= done.submitted_at, f"filled_at {done.filled_at} after {done.submitted_at}")
+    true(
+        done.filled_at and done.filled_at >= done.submitted_at, f"filled_at {done.filled_at} after {done.submitted_at}"
+    )
     true(done.submitted_at.utcoffset() == timedelta(0), "UTC times")
 
 
@@ -140,7 +152,9 @@ def extended_hours_orders():
     admin("market", {"market": "closed"})
     sent = limit(price=220, extended_hours=True)
     fields(sent, extended_hours=True)
-    true(sent.status in (OrderStatus.ACCEPTED, OrderStatus.NEW, OrderStatus.PENDING_NEW), f"a live status, {sent.status}")
+    true(
+        sent.status in (OrderStatus.ACCEPTED, OrderStatus.NEW, OrderStatus.PENDING_NEW), f"a live status, {sent.status}"
+    )
     true(trading.get_order_by_id(sent.id).extended_hours is True, "extended_hours kept")
 
 
@@ -222,13 +236,13 @@ def a_replace_makes_a_new_order():
 @check
 def a_replace_of_a_stop_and_of_a_trail():
     flat()
-    stop = working(trading.submit_order(StopOrderRequest(symbol="F", qty=1, side=BUY, time_in_force=GTC, stop_price=13)))
+    stop = working(
+        trading.submit_order(StopOrderRequest(symbol="F", qty=1, side=BUY, time_in_force=GTC, stop_price=13))
+    )
     new = trading.replace_order_by_id(stop.id, ReplaceOrderRequest(stop_price=13.5, time_in_force=DAY))
     fields(new, stop_price=13.5, time_in_force=DAY, type=OrderType.STOP)
     trail = working(
-        trading.submit_order(
-            TrailingStopOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=GTC, trail_price=10)
-        )
+        trading.submit_order(TrailingStopOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=GTC, trail_price=10))
     )
     new = trading.replace_order_by_id(trail.id, ReplaceOrderRequest(trail=12))
     fields(new, trail_price="12", type=OrderType.TRAILING_STOP)

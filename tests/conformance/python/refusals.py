@@ -4,7 +4,23 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderSide, OrderStatus, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest, ReplaceOrderRequest, StopOrderRequest
 
-from harness import KEYS, URL, admin, between, check, equal, filled, flat, limit, market, pin, refused, status, trading, true
+from harness import (
+    KEYS,
+    URL,
+    admin,
+    between,
+    check,
+    equal,
+    filled,
+    flat,
+    limit,
+    market,
+    pin,
+    refused,
+    status,
+    trading,
+    true,
+)
 from harness import working
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -14,7 +30,12 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 def insufficient_buying_power():
     flat()
     body = refused(
-        lambda: limit(qty=100_000, price=230), 403, 40310000, "insufficient buying power", buying_power=None, cost_basis=None
+        lambda: limit(qty=100_000, price=230),
+        403,
+        40310000,
+        "insufficient buying power",
+        buying_power=None,
+        cost_basis=None,
     )
     true(isinstance(body["buying_power"], str) and isinstance(body["cost_basis"], str), f"strings, in {body}")
     between(body["cost_basis"], 22_900_000, 23_100_000, "cost_basis")
@@ -72,13 +93,17 @@ def a_wash_trade():
     buy = working(limit(price=225))
     sell = StopOrderRequest(symbol="AAPL", qty=1, side=OrderSide.SELL, time_in_force=TimeInForce.DAY, stop_price=220)
     message = "potential wash trade detected. use complex orders"
-    refused(lambda: trading.submit_order(sell), 403, 40310000, message, existing_order_id=str(buy.id), reject_reason=None)
+    refused(
+        lambda: trading.submit_order(sell), 403, 40310000, message, existing_order_id=str(buy.id), reject_reason=None
+    )
 
 
 @check
 def prices_off_the_grid():
     flat()
-    refused(lambda: limit(price=200.123), 422, 42210000, "sub-penny increment does not fulfill minimum pricing criteria")
+    refused(
+        lambda: limit(price=200.123), 422, 42210000, "sub-penny increment does not fulfill minimum pricing criteria"
+    )
 
 
 @check
@@ -97,8 +122,18 @@ def fractions_where_they_are_not_allowed():
 def crypto_rules():
     flat()
     refused(lambda: limit("BTC/USD", qty=0.01, price=90000, tif=TimeInForce.DAY), 422, 42210000, "time_in_force")
-    refused(lambda: limit("BTC/USD", qty=0.0001, price=90000, tif=TimeInForce.GTC), 403, 40310000, "minimal amount of order 10")
-    refused(lambda: market("BTC/USD", side=OrderSide.SELL, qty=1, tif=TimeInForce.GTC), 403, 40310000, "insufficient balance")
+    refused(
+        lambda: limit("BTC/USD", qty=0.0001, price=90000, tif=TimeInForce.GTC),
+        403,
+        40310000,
+        "minimal amount of order 10",
+    )
+    refused(
+        lambda: market("BTC/USD", side=OrderSide.SELL, qty=1, tif=TimeInForce.GTC),
+        403,
+        40310000,
+        "insufficient balance",
+    )
 
 
 @check

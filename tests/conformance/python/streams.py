@@ -4,12 +4,28 @@ import asyncio
 import threading
 import time
 
+import websockets
 from alpaca.trading.enums import OrderSide, OrderStatus, TimeInForce, TradeEvent
 from alpaca.trading.models import TradeUpdate
 from alpaca.trading.requests import ReplaceOrderRequest
 from alpaca.trading.stream import TradingStream
 
-from harness import KEYS, WS_URL, Failed, admin, between, check, equal, eventually, fields, filled, flat, limit, market, number
+from harness import (
+    KEYS,
+    WS_URL,
+    Failed,
+    admin,
+    between,
+    check,
+    equal,
+    eventually,
+    fields,
+    filled,
+    flat,
+    limit,
+    market,
+    number,
+)
 from harness import status, trading, true, working
 
 updates = []
@@ -163,8 +179,24 @@ def a_duplicate_update_has_the_same_execution_id():
     admin("faults", "stream: duplicate")
     admin("fill", {"order": sent.client_order_id, "qty": "1", "price": "200"})
     heard(sent, TradeEvent.FILL, count=2)
-    twice = [update.execution_id for update in updates if update.order.id == sent.id and update.event == TradeEvent.FILL]
+    twice = [
+        update.execution_id for update in updates if update.order.id == sent.id and update.event == TradeEvent.FILL
+    ]
     equal(len(set(twice)), 1, "different execution ids")
+
+
+@check
+def a_second_stream_of_the_account_is_refused():
+    flat()
+    listening()
+    second = TradingStream(*KEYS, url_override=f"{WS_URL}/stream")
+    try:
+        asyncio.run(second._connect())
+    except websockets.WebSocketException as error:
+        true("429" in str(error), f"HTTP 429, in {error}")
+    else:
+        raise Failed("HTTP 429 on the upgrade", "a connection")
+    heard(market(qty=1), TradeEvent.FILL)
 
 
 @check

@@ -40,7 +40,7 @@ fn contracts_are_chosen_by_every_filter() {
         page["option_contracts"].as_array().unwrap().clone()
     };
     let all = found("expiration_date_gte=2026-10-05");
-    assert_eq!(all.len(), 11 * 8 * 11 * 2);
+    assert_eq!(all.len(), 11 * 8 * 21 * 2);
     let weekend = found("");
     assert!(weekend.iter().all(|row| row["expiration_date"] == "2026-10-09"));
     assert_eq!(weekend.len(), all.len() / 8);
@@ -63,8 +63,8 @@ fn contracts_are_chosen_by_every_filter() {
     ] {
         assert_eq!(one[0][key], value, "{key}");
     }
-    assert_eq!(found("underlying_symbols=SPY,BRK.B").len(), 44);
-    assert_eq!(found("root_symbol=BRKB").len(), 22);
+    assert_eq!(found("underlying_symbols=SPY,BRK.B").len(), 84);
+    assert_eq!(found("root_symbol=BRKB").len(), 42);
     assert_eq!(found("underlying_symbols=NOPE").len(), 0);
     assert_eq!(found("status=inactive").len(), 0);
     for query in [
@@ -85,7 +85,7 @@ fn on_a_weekend_the_next_one_counts() {
     desk.pass(6.days());
     let page = desk.get(&format!("{PATH}?underlying_symbols=SPY"));
     let rows = page["option_contracts"].as_array().unwrap();
-    assert_eq!(rows.len(), 22);
+    assert_eq!(rows.len(), 42);
     assert!(rows.iter().all(|row| row["expiration_date"] == "2026-10-16"));
 }
 
@@ -94,7 +94,7 @@ fn pages_of_contracts_hold_every_one_once() {
     let mut desk = Desk::open();
     let query = "underlying_symbols=SPY,F&expiration_date_lte=2026-10-16";
     let whole = symbols(&desk.get(&format!("{PATH}?limit=1000&{query}"))["option_contracts"]);
-    assert_eq!(whole.len(), 88);
+    assert_eq!(whole.len(), 2 * 2 * 21 * 2);
     let (mut paged, mut token) = (Vec::new(), String::new());
     loop {
         let page = desk.get(&format!("{PATH}?limit=30&{query}{token}"));

@@ -18,6 +18,8 @@ use super::{body, json};
 const LIST_LIMIT: (usize, usize) = (50, 500);
 /// Days a calendar covers at most, which keeps one answer small.
 const CALENDAR_DAYS_MAX: i64 = 3_700;
+/// Days between a trade and its settlement at most, over a long weekend.
+const SETTLEMENT_DAYS_MAX: i64 = 7;
 
 /// Status and JSON text; a 204 has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,6 +259,11 @@ fn list_orders(exchange: &Exchange, query: &Query) -> Result<Answer, Refusal> {
         None => None,
         Some(word) => Some(Side::parse(word).ok_or_else(|| Refusal::invalid("invalid side"))?),
     };
+    let asset_classes = query.list("asset_class");
+    let is_known = |class: &String| class == "all" || listings::CLASSES.contains(&class.as_str());
+    if asset_classes.iter().flatten().any(|class| !is_known(class)) {
+        return Err(Refusal::invalid("invalid asset_class"));
+    }
     let cursor = |name: &str| {
         let id = query.get(name).map(Uuid::parse_str).transpose();
         id.map_err(|_| Refusal::invalid(format!("invalid {name}")))
@@ -270,7 +277,7 @@ fn list_orders(exchange: &Exchange, query: &Query) -> Result<Answer, Refusal> {
         nested: query.flag("nested"),
         symbols: query.list("symbols"),
         side,
-        asset_classes: query.list("asset_class"),
+        asset_classes,
         before_order: cursor("before_order_id")?,
         after_order: cursor("after_order_id")?,
     };
@@ -316,7 +323,16 @@ fn calendar(exchange: &Exchange, now: Timestamp, query: &Query) -> Result<Answer
         .day("end")?
         .unwrap_or_else(|| from.checked_add(365.days()).unwrap_or(from))
         .min(last);
-    let rows: Vec<_> = exchange.sessions(from, to).iter().map(json::session).collect();
+    // Trades settle within days, so that what settles in the range was traded not long before it.
+    let by_settlement = query.one_of("date_type", &["TRADING", "SETTLEMENT"])? == Some("SETTLEMENT");
+    let first = if by_settlement {
+        from.checked_sub(SETTLEMENT_DAYS_MAX.days()).unwrap_or(from)
+    } else {
+        from
+    };
+    let mut sessions = exchange.sessions(first, to);
+    sessions.retain(|session| !by_settlement || (from..=to).contains(&session.settlement()));
+    let rows: Vec<_> = sessions.iter().map(json::session).collect();
     Ok(Answer::ok(&rows))
 }
 

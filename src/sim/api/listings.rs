@@ -8,7 +8,8 @@ use super::{Answer, Query};
 
 /// Contracts of a page unless asked otherwise, and at most.
 const CONTRACTS_LIMIT: (usize, usize) = (100, 10_000);
-const CLASSES: [&str; 9] = [
+/// Classes of assets that the venue has words for.
+pub(super) const CLASSES: [&str; 10] = [
     "us_equity",
     "us_option",
     "crypto",
@@ -17,6 +18,7 @@ const CLASSES: [&str; 9] = [
     "corporate",
     "global_equity",
     "us_index",
+    "us_equity_chain",
     "ipo",
 ];
 const EXCHANGES: [&str; 12] = [

@@ -48,6 +48,72 @@ fn orders_of_one_moment_are_told_apart_by_a_cursor() {
 }
 
 #[test]
+fn a_value_that_a_parameter_cannot_be_is_refused() {
+    let mut desk = Desk::open();
+    desk.trade("SPY", "buy", "2");
+    for (method, target, status) in [
+        ("GET", "/v2/orders?status=resting", 422),
+        ("GET", "/v2/orders?limit=-1", 422),
+        ("GET", "/v2/orders?side=long", 422),
+        ("GET", "/v2/orders?direction=up", 422),
+        ("GET", "/v2/orders?after=noon", 422),
+        ("GET", "/v2/orders?asset_class=us_equity,stocks", 422),
+        ("GET", "/v2/orders?asset_class=us_equity,ipo", 200),
+        ("GET", "/v2/orders/5", 422),
+        ("DELETE", "/v2/orders/5", 422),
+        ("PATCH", "/v2/orders/5", 422),
+        ("GET", "/v2/orders:by_client_order_id", 422),
+        ("GET", "/v2/orders:by_client_order_id?client_order_id=nobody", 404),
+        ("DELETE", "/v2/positions/SPY?qty=all", 422),
+        ("DELETE", "/v2/positions/SPY?qty=0", 422),
+        ("DELETE", "/v2/positions/SPY?qty=-1", 422),
+        ("DELETE", "/v2/positions/SPY?percentage=101", 422),
+        ("DELETE", "/v2/positions/SPY?percentage=0", 422),
+        ("DELETE", "/v2/positions/SPY?qty=1&percentage=50", 422),
+        ("DELETE", "/v2/positions/SPY?qty=3", 403),
+        ("DELETE", "/v2/positions/F", 404),
+        ("GET", "/v2/calendar?start=monday", 422),
+        ("GET", "/v2/calendar?date_type=HOLIDAY", 422),
+        ("GET", "/v2/assets/NOPE", 404),
+    ] {
+        let (answered, body) = desk.ask(method, target, "{}");
+        assert_eq!(answered, status, "{method} {target} {body}");
+        assert!(
+            status == 200 || body["code"].is_u64() && body["message"].is_string(),
+            "{target} {body}"
+        );
+    }
+    assert_eq!(desk.get("/v2/positions/SPY")["qty"], "2");
+}
+
+#[test]
+fn the_calendar_goes_by_trading_or_by_settlement() {
+    let mut desk = Desk::open();
+    let mut days = |query: &str| {
+        let rows = desk.get(&format!("/v2/calendar?start=2026-10-05&end=2026-10-09{query}"));
+        let date = |row: &serde_json::Value| row["date"].as_str().unwrap().to_owned();
+        rows.as_array().unwrap().iter().map(date).collect::<Vec<_>>()
+    };
+    let traded = [
+        "2026-10-05",
+        "2026-10-06",
+        "2026-10-07",
+        "2026-10-08",
+        "2026-10-09",
+    ];
+    assert_eq!(days(""), traded);
+    assert_eq!(days("&date_type=TRADING"), traded);
+    let settled = [
+        "2026-10-02",
+        "2026-10-05",
+        "2026-10-06",
+        "2026-10-07",
+        "2026-10-08",
+    ];
+    assert_eq!(days("&date_type=SETTLEMENT"), settled);
+}
+
+#[test]
 fn a_cursor_that_makes_no_sense_is_refused() {
     let mut desk = Desk::open();
     for (query, status) in [

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::assets::{Asset, Contract};
@@ -41,9 +42,8 @@ impl Prices {
 
 /// Intrinsic value plus a crude time value: 2 % of the underlying, fading linearly over the last 90 days
 /// and with the distance from the strike. It is smooth and positive, and nothing more is asked of it.
-pub(crate) fn option_price(contract: Contract, spot: Decimal, now: Timestamp) -> Decimal {
+pub(crate) fn option_price(contract: Contract, spot: Decimal, today: Date) -> Decimal {
     const FADE_DAYS: i32 = 90;
-    let today = now.to_zoned(super::calendar::new_york()).date();
     let days_left = contract
         .expires_on
         .since(today)

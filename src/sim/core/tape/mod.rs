@@ -10,6 +10,7 @@
 
 mod bars;
 mod noise;
+mod pricer;
 mod recording;
 mod spans;
 mod splits;
@@ -29,7 +30,8 @@ use rust_decimal::Decimal;
 
 use super::assets::{Asset, AssetClass, Assets};
 use super::calendar::Market;
-use super::prices::{grid_scale, option_price, tick_size};
+use super::prices::{grid_scale, tick_size};
+use pricer::Pricer;
 use spans::Hours;
 use walk::Walk;
 
@@ -174,25 +176,7 @@ impl Tape {
     }
 
     fn price_with(&self, levers: &Levers, asset: &Asset, at: Timestamp) -> Decimal {
-        if let Some(price) = levers.pinned(&asset.symbol, at) {
-            return price;
-        }
-        if let Some((contract, underlying)) = asset.contract.zip(asset.underlying)
-            && let Some(underlying) = self.assets.find(underlying)
-        {
-            let pinned = levers.pinned(&underlying.symbol, at);
-            let spot = pinned.unwrap_or_else(|| self.unpinned(&underlying, at));
-            return option_price(contract, spot, at);
-        }
-        self.unpinned(asset, at)
-    }
-
-    /// A share or coin as the recording or the seed has it.
-    fn unpinned(&self, asset: &Asset, at: Timestamp) -> Decimal {
-        let recorded = self
-            .recording()
-            .and_then(|recording| recording.price_at(&asset.symbol, at));
-        recorded.unwrap_or_else(|| self.walk(asset).price_at(at))
+        Pricer::new(self, levers, asset).at(at)
     }
 
     /// What the market offers, and the price of the last trade, whether or not it is open.
@@ -205,22 +189,7 @@ impl Tape {
             return (quote, self.price_with(&levers, asset, at));
         }
         let last = self.price_with(&levers, asset, at);
-        (self.quote_around(asset, last, at), last)
-    }
-
-    fn quote_around(&self, asset: &Asset, last: Decimal, at: Timestamp) -> Quote {
-        let half = (last * Decimal::new(HALF_SPREAD_BPS, 4))
-            .round_dp(grid_scale(last))
-            .max(tick_size(last));
-        let (bid_size, ask_size) = self.walk(asset).sizes(at);
-        Quote {
-            at,
-            bid: if last > half { last - half } else { last },
-            bid_size,
-            ask: last + half,
-            ask_size,
-            exchange: Cow::Borrowed(home(asset)),
-        }
+        (quote_around(asset, &self.walk(asset), last, at), last)
     }
 
     /// Trades of `from <= at < until`, oldest first.
@@ -229,7 +198,8 @@ impl Tape {
             return recording.trades(&asset.symbol, from, until);
         }
         let levers = self.levers();
-        let mut walk = self.walk(asset);
+        let walk = self.walk(asset);
+        let mut price = Pricer::new(self, &levers, asset);
         let mut trades = Vec::new();
         let interval = walk::nanos(self.config.trade_interval);
         for span in levers.hours.spans(asset, from, until) {
@@ -239,15 +209,10 @@ impl Tape {
                     continue;
                 }
                 let at = walk::timestamp(at);
-                let price = if asset.contract.is_some() || levers.pinned(&asset.symbol, at).is_some() {
-                    self.price_with(&levers, asset, at)
-                } else {
-                    walk.price_at(at)
-                };
                 trades.push(Trade {
                     at,
                     id: u64::try_from(index).unwrap_or(0),
-                    price,
+                    price: price.at(at),
                     size: walk.trade_size(index),
                     exchange: Cow::Borrowed(home(asset)),
                 });
@@ -265,11 +230,13 @@ impl Tape {
         }
         if let Some(recording) = self.recording_of(asset) {
             let trades = recording.trades(&asset.symbol, from, until);
-            let around = |trade: Trade| self.quote_around(asset, trade.price, trade.at);
+            let walk = self.walk(asset);
+            let around = |trade: Trade| quote_around(asset, &walk, trade.price, trade.at);
             return trades.into_iter().map(around).collect();
         }
         let levers = self.levers();
         let walk = self.walk(asset);
+        let mut price = Pricer::new(self, &levers, asset);
         let interval = walk::nanos(self.config.quote_interval);
         let mut quotes = Vec::new();
         for span in levers.hours.spans(asset, from, until) {
@@ -277,7 +244,7 @@ impl Tape {
                 let at = interval.saturating_mul(index);
                 if span.contains(at) {
                     let at = walk::timestamp(at);
-                    quotes.push(self.quote_around(asset, self.price_with(&levers, asset, at), at));
+                    quotes.push(quote_around(asset, &walk, price.at(at), at));
                 }
             }
         }
@@ -330,6 +297,22 @@ impl Levers {
         let pins = self.pins.get(symbol)?;
         let after = pins.partition_point(|(pinned_at, _)| *pinned_at <= at);
         pins.get(after.checked_sub(1)?).map(|(_, price)| *price)
+    }
+}
+
+/// The quote that has `last` in its middle.
+fn quote_around(asset: &Asset, walk: &Walk<'_>, last: Decimal, at: Timestamp) -> Quote {
+    let half = (last * Decimal::new(HALF_SPREAD_BPS, 4))
+        .round_dp(grid_scale(last))
+        .max(tick_size(last));
+    let (bid_size, ask_size) = walk.sizes(at);
+    Quote {
+        at,
+        bid: if last > half { last - half } else { last },
+        bid_size,
+        ask: last + half,
+        ask_size,
+        exchange: Cow::Borrowed(home(asset)),
     }
 }
 

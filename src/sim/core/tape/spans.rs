@@ -7,6 +7,8 @@ use super::super::calendar::{EXTENDED_CLOSE, EXTENDED_OPEN, Market, Session, at_
 use super::TEST_SYMBOL;
 use super::walk::nanos_of;
 
+/// Options trade less than what they are written on: one tick in ten happens.
+const OPTION_EVERY: i64 = 10;
 /// Outside the core session one tick in ten happens.
 const EXTENDED_EVERY: i64 = 10;
 
@@ -64,6 +66,7 @@ impl Hours {
             return spans;
         }
         let extended = asset.class == AssetClass::UsEquity;
+        let every = if extended { 1 } else { OPTION_EVERY };
         for (at, (since, market)) in self.0.iter().enumerate() {
             let end = self.0.get(at + 1).map_or(Timestamp::MAX, |(next, _)| *next);
             let (begin, end) = ((*since).max(from), end.min(until));
@@ -71,7 +74,7 @@ impl Hours {
                 continue;
             }
             match market {
-                Market::Open => add(begin, end, 1),
+                Market::Open => add(begin, end, every),
                 Market::Closed => {}
                 Market::Calendar => {
                     let mut clipped = |from: Timestamp, until: Timestamp, every| {
@@ -82,7 +85,7 @@ impl Hours {
                         if extended {
                             clipped(at_new_york(session.day, EXTENDED_OPEN), open, EXTENDED_EVERY);
                         }
-                        clipped(open, close, 1);
+                        clipped(open, close, every);
                         if extended {
                             clipped(close, at_new_york(session.day, EXTENDED_CLOSE), EXTENDED_EVERY);
                         }
@@ -134,7 +137,7 @@ mod tests {
         );
         assert_eq!(
             hours_of(&hours, "SPY271217C00600000", week.0, week.1),
-            [(390, 1), (390, 1)]
+            [(390, 10), (390, 10)]
         );
     }
 

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::api::{Answer, Query};
-use super::core::{Exchange, Market, Refusal};
+use super::core::{Exchange, Market, Refusal, is_price};
 use super::fault::{Fault, FaultError};
 use super::server::{Shared, plain};
 use super::truth::Entry;
@@ -174,6 +174,12 @@ fn pull_lever(shared: &Shared, parts: &Parts, path: &str, body: &[u8]) -> Result
         ("POST", "price") => {
             let request: Price = read(body)?;
             let price = request.price.decimal("price")?;
+            if !is_price(price) {
+                return Err(No::new(
+                    422,
+                    format!("{price} is no price that anything could have"),
+                ));
+            }
             pull(shared, body, path, |exchange, now| {
                 exchange.set_price(now, &request.symbol, price);
                 Ok(())

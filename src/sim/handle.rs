@@ -166,7 +166,7 @@ impl Sim {
         self.shared.world().log.received
     }
 
-    /// Pins a symbol's price and matches against it. A price that is not positive is ignored.
+    /// Pins a symbol's price and matches against it. A price that nothing could have is ignored.
     pub fn set_price(&self, symbol: &str, price: Decimal) {
         self.shared
             .act(|exchange, now| exchange.set_price(now, symbol, price));

@@ -21,8 +21,11 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::core::day_begins_at;
 use super::core::tape::{Bar, Quote, Recording, RecordingBuilder, Trade};
+use super::core::{day_begins_at, is_price};
+
+/// More than ever changed hands at once: sums of more would not fit into a decimal.
+const SIZE_MAX: Decimal = Decimal::from_parts(3_567_587_328, 232, 0, false, 0);
 
 /// One file to replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,11 +293,21 @@ impl Reading {
             let text = message.t.as_deref().unwrap_or_default();
             moment(text).ok_or_else(|| format!("field t: {text:?} is no time"))
         };
+        let size = |name: &str, raw: Option<&RawValue>| {
+            let value = amount(name, raw)?;
+            if value <= SIZE_MAX {
+                Ok(value.max(Decimal::ZERO))
+            } else {
+                Err(format!("field {name}: {value} is more than anything could have"))
+            }
+        };
         let positive = |name: &str, value: Decimal| {
-            if value > Decimal::ZERO {
+            if is_price(value) {
                 Ok(value)
             } else {
-                Err(format!("field {name}: {value} is not positive"))
+                Err(format!(
+                    "field {name}: {value} is no price that anything could have"
+                ))
             }
         };
         match kind {
@@ -303,7 +316,7 @@ impl Reading {
                     at: at()?,
                     id: message.i.unwrap_or(0),
                     price: positive("p", amount("p", message.p)?)?,
-                    size: amount("s", message.s)?.max(Decimal::ZERO),
+                    size: size("s", message.s)?,
                     exchange: message
                         .x
                         .map_or(Cow::Borrowed("V"), |exchange| Cow::Owned(exchange.into_owned())),
@@ -314,9 +327,9 @@ impl Reading {
                 let quote = Quote {
                     at: at()?,
                     bid: amount("bp", message.bp)?,
-                    bid_size: amount("bs", message.bs)?.max(Decimal::ZERO),
+                    bid_size: size("bs", message.bs)?,
                     ask: amount("ap", message.ap)?,
-                    ask_size: amount("as", message.as_)?.max(Decimal::ZERO),
+                    ask_size: size("as", message.as_)?,
                     exchange: message
                         .bx
                         .map_or(Cow::Borrowed("V"), |exchange| Cow::Owned(exchange.into_owned())),
@@ -326,6 +339,8 @@ impl Reading {
                     self.skipped += 1;
                     return Ok(());
                 }
+                positive("bp", quote.bid)?;
+                positive("ap", quote.ask)?;
                 self.builder.quote(symbol, quote);
             }
             "b" => {
@@ -436,6 +451,11 @@ fn sound(bar: &Bar) -> Result<(), String> {
         if price <= Decimal::ZERO {
             return Err(format!("column {name}: {price} is not positive"));
         }
+        if !is_price(price) {
+            return Err(format!(
+                "column {name}: {price} is no price that anything could have"
+            ));
+        }
         if price > bar.high || price < bar.low {
             return Err(format!(
                 "column {name}: {price} is not between low {} and high {}",
@@ -445,6 +465,12 @@ fn sound(bar: &Bar) -> Result<(), String> {
     }
     if bar.volume.is_sign_negative() {
         return Err(format!("column volume: {} is negative", bar.volume));
+    }
+    if bar.volume > SIZE_MAX || !is_price(bar.vwap) {
+        return Err(format!(
+            "volume {} or vwap {} is more than anything could have",
+            bar.volume, bar.vwap
+        ));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::event::{Event, EventKind, Fill};
 use super::ledger::Ledger;
 use super::order::{Order, OrderClass, OrderType, Side, Status, TimeInForce, Trail};
 use super::paperwork::Paperwork;
-use super::prices::{Prices, Quote};
+use super::prices::{Prices, Quote, is_price};
 use super::refusal::Refusal;
 use super::request::OrderRequest;
 use super::rng::Seeded;
@@ -217,13 +217,13 @@ impl Exchange {
         self.match_all(now);
     }
 
-    /// Pins a symbol's price and matches against it. A price that is not positive is ignored.
+    /// Pins a symbol's price and matches against it. A price that nothing could have is ignored.
     pub fn set_price(&mut self, now: Timestamp, symbol: &str, price: Decimal) {
         let now = self.at(now);
         let Some(asset) = self.assets.find(symbol) else {
             return;
         };
-        if price > Decimal::ZERO {
+        if is_price(price) {
             self.prices.tape().pin(&asset.symbol, now, price);
             self.match_all(now);
         }

@@ -13,7 +13,7 @@ use super::event::{Event, EventKind, Execution, Fill, LegExecution, ulid};
 use super::exchange::{Exchange, Step};
 use super::matching::look;
 use super::order::{Order, OrderClass, Side, Status, TimeInForce};
-use super::prices::Quote;
+use super::prices::{Quote, is_price};
 use super::refusal::Refusal;
 
 impl Exchange {
@@ -62,6 +62,9 @@ impl Exchange {
                 "order is already in \"{}\" state",
                 order.status.as_str()
             )));
+        }
+        if !is_price(price.abs()) {
+            return Err(Refusal::unprocessable(format!("invalid price {price}")));
         }
         if qty <= Decimal::ZERO || qty > order.leaves_at(price) {
             return Err(Refusal::unprocessable(

@@ -56,6 +56,7 @@ pub(crate) use contracts::{ContractFilter, ContractView};
 pub(crate) use exercise::Exercised;
 pub(crate) use paperwork::Posting;
 pub(crate) use portfolio::{Curve, CurveRequest, Hours, Window};
+pub(crate) use prices::is_price;
 pub(crate) use queries::{AccountView, ClockView, ListFilter, StatusFilter};
 pub(crate) use rng::Seeded;
 

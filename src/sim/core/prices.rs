@@ -59,6 +59,18 @@ pub(crate) fn option_price(contract: Contract, spot: Decimal, today: Date) -> De
     on_grid(moneyness.max(Decimal::ZERO) + time_value).max(Decimal::new(5, 2))
 }
 
+/// Cheapest and dearest price: beyond them sums of money would not fit into a decimal.
+const PRICES: (Decimal, Decimal) = (
+    Decimal::from_parts(1, 0, 0, false, 9),
+    Decimal::from_parts(100_000_000, 0, 0, false, 0),
+);
+
+/// Is it a price that something could have?
+pub(crate) fn is_price(price: Decimal) -> bool {
+    let (cheapest, dearest) = PRICES;
+    (cheapest..=dearest).contains(&price)
+}
+
 /// The smallest price step of the regulation: a cent from one dollar up, a hundredth of a cent below.
 pub(crate) fn tick_size(price: Decimal) -> Decimal {
     Decimal::new(1, grid_scale(price))

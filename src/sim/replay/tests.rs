@@ -95,6 +95,16 @@ fn what_cannot_be_right_is_refused_with_its_place() {
         "row 2: column close: 3 is not between low 1 and high 2",
     );
     check(
+        &format!("{header}\nA,2025-03-04,1,1e20,1,1"),
+        None,
+        "row 2: column high: 100000000000000000000 is no price",
+    );
+    check(
+        &format!("{header},volume\nA,2025-03-04,1,2,1,1,1e27"),
+        None,
+        "row 2: volume 1000000000000000000000000000",
+    );
+    check(
         &format!("{header}\nA,2025-03-04,-1,2,-1,1"),
         None,
         "row 2: column open: -1 is not positive",
@@ -159,7 +169,7 @@ fn a_recorded_stream_is_read_as_it_came() {
     check("[{]", "row 1: not a message");
     check(
         r#"{"T":"t","S":"SPY","p":-1,"s":1,"t":"2025-03-04T14:30:00Z"}"#,
-        "row 1: field p: -1 is not positive",
+        "row 1: field p: -1 is no price that anything could have",
     );
     check(
         r#"{"T":"t","S":"SPY","p":1,"s":1,"t":"then"}"#,

@@ -203,7 +203,7 @@ impl Tape {
         let mut trades = Vec::new();
         let interval = walk::nanos(self.config.trade_interval);
         for span in levers.hours.spans(asset, from, until) {
-            for index in walk.indexes(interval, &span) {
+            for index in Walk::indexes(interval, &span) {
                 let at = walk.trade_time(interval, index);
                 if !span.contains(at) {
                     continue;
@@ -213,7 +213,7 @@ impl Tape {
                     at,
                     id: u64::try_from(index).unwrap_or(0),
                     price: price.at(at),
-                    size: walk.trade_size(index),
+                    size: walk.trade_size(index, span.weight),
                     exchange: Cow::Borrowed(home(asset)),
                 });
             }
@@ -240,7 +240,7 @@ impl Tape {
         let interval = walk::nanos(self.config.quote_interval);
         let mut quotes = Vec::new();
         for span in levers.hours.spans(asset, from, until) {
-            for index in walk.indexes(interval, &span) {
+            for index in Walk::indexes(interval, &span) {
                 let at = interval.saturating_mul(index);
                 if span.contains(at) {
                     let at = walk::timestamp(at);

@@ -1,12 +1,16 @@
 //! When a symbol trades: the stretches of time in which its tape has ticks.
 
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::super::assets::{Asset, AssetClass};
 use super::super::calendar::{EXTENDED_CLOSE, EXTENDED_OPEN, Market, Session, at_new_york, new_york_day};
-use super::TEST_SYMBOL;
 use super::walk::nanos_of;
+use super::{TEST_SYMBOL, Timeframe};
 
+/// Before the last days, one tick in so many happens, and is so much larger: years of bars must not take minutes.
+const PAST_EVERY: i64 = 15;
+/// How many days before the beginning have all of their ticks.
+const FULL_DAYS: i64 = 7;
 /// Options trade less than what they are written on: one tick in ten happens.
 const OPTION_EVERY: i64 = 10;
 /// Outside the core session one tick in ten happens.
@@ -20,6 +24,8 @@ pub(super) struct Span {
     pub(super) until: i64,
     /// One tick in this many happens.
     pub(super) every: i64,
+    /// How many times as large trades are as elsewhere: fewer of them make the same volume.
+    pub(super) weight: i64,
 }
 
 impl Span {
@@ -48,17 +54,30 @@ impl Hours {
         set.filter(|at| from <= *at && *at < until).collect()
     }
 
+    /// When the ticks become dense.
+    fn full_from(&self) -> Timestamp {
+        let began_at = self.0.get(1).map_or(Timestamp::MIN, |(began_at, _)| *began_at);
+        let earlier = began_at.checked_sub(SignedDuration::from_hours(24 * FULL_DAYS));
+        earlier.map_or(Timestamp::MIN, |at| Timeframe::MINUTE.begin(at))
+    }
+
     /// The stretches of `from <= t < until` in which the asset trades, in order.
     pub(super) fn spans(&self, asset: &Asset, from: Timestamp, until: Timestamp) -> Vec<Span> {
         let mut spans = Vec::new();
-        let mut add = |begin: Timestamp, end: Timestamp, every| {
-            let (begin, end) = (begin.max(from), end.min(until));
-            if begin < end {
-                spans.push(Span {
-                    from: nanos_of(begin),
-                    until: nanos_of(end),
-                    every,
-                });
+        let full_from = self.full_from();
+        let mut add = |begin: Timestamp, end: Timestamp, every: i64| {
+            let past = (begin, end.min(full_from), PAST_EVERY);
+            let full = (begin.max(full_from), end, 1);
+            for (begin, end, weight) in [past, full] {
+                let (begin, end) = (begin.max(from), end.min(until));
+                if begin < end {
+                    spans.push(Span {
+                        from: nanos_of(begin),
+                        until: nanos_of(end),
+                        every: every * weight,
+                        weight,
+                    });
+                }
             }
         };
         if asset.class == AssetClass::Crypto || asset.symbol == TEST_SYMBOL {

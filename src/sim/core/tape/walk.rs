@@ -1,6 +1,5 @@
 //! A symbol's invented life: price, trades and sizes as functions of the seed and the time.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -61,10 +60,11 @@ impl<'a> Walk<'a> {
     }
 
     /// Which ticks of a grid may fall into a span; the first and last may not, when they come late in their interval.
-    pub(super) fn indexes(&self, interval: i64, span: &Span) -> impl Iterator<Item = i64> + use<> {
-        let range: RangeInclusive<i64> = span.from.div_euclid(interval)..=span.until.div_euclid(interval);
-        let every = span.every;
-        range.filter(move |index| every == 1 || index.rem_euclid(every) == 0)
+    pub(super) fn indexes(interval: i64, span: &Span) -> impl Iterator<Item = i64> + use<> {
+        let (first, last) = (span.from.div_euclid(interval), span.until.div_euclid(interval));
+        let every = span.every.max(1);
+        let first = first.saturating_add((every - first.rem_euclid(every)) % every);
+        (first..=last).step_by(usize::try_from(every).unwrap_or(1))
     }
 
     /// A trade happens at a random moment of its interval.
@@ -75,11 +75,11 @@ impl<'a> Walk<'a> {
             .saturating_add(i64::try_from(late).unwrap_or(0))
     }
 
-    pub(super) fn trade_size(&self, index: i64) -> Decimal {
+    pub(super) fn trade_size(&self, index: i64, weight: i64) -> Decimal {
         let chance = hash(self.key, SALT_SIZE, index);
         // Mostly small, sometimes a block.
         let most = if chance & 0x1F == 0 { 2_000 } else { 200 };
-        self.size(1 + (chance >> 8) % most)
+        self.size((1 + (chance >> 8) % most) * weight.unsigned_abs())
     }
 
     /// Units bid and asked for at a moment.

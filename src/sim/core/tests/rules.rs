@@ -286,3 +286,35 @@ fn what_open_orders_keep_cannot_be_sold_or_spent_twice() {
     venue.settle();
     venue.submit(limit(Side::Buy, "1500", "99")).unwrap();
 }
+
+#[test]
+fn no_price_by_hand_breaks_the_sums() {
+    let mut venue = Venue::new(Market::Open);
+    for absurd in [
+        "79228162514264337593543950335",
+        "100000000.01",
+        "0",
+        "-1",
+        "0.0000000000000000000000000001",
+    ] {
+        venue.price("SPY", absurd);
+        assert_eq!(
+            venue
+                .exchange
+                .prices
+                .tape()
+                .price_at(&venue.exchange.find_asset("SPY").unwrap(), venue.now),
+            dec("100")
+        );
+    }
+    let id = venue.submit(limit(Side::Buy, "1", "50")).unwrap();
+    venue.settle();
+    let refused = venue
+        .exchange
+        .fill(venue.now, id, dec("1"), dec("79228162514264337593543950335"))
+        .unwrap_err();
+    assert_eq!(refused.status, 422);
+    venue.price("SPY", "100000000");
+    venue.settle();
+    assert!(venue.exchange.account().funds.equity > Decimal::ZERO);
+}

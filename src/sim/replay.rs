@@ -101,14 +101,14 @@ pub fn read(files: &[ReplayFile]) -> Result<Replay, ReplayError> {
     for file in files {
         reading.file(file)?;
     }
-    let recording = reading.builder.finish();
+    let bad = |problem: String| ReplayError {
+        path: files.first().map(|file| file.path.clone()).unwrap_or_default(),
+        row: None,
+        problem,
+    };
+    let recording = reading.builder.finish().map_err(bad)?;
     let (Some(from), Some(to)) = (recording.begins_at(), recording.ends_at()) else {
-        let path = files.first().map(|file| file.path.clone()).unwrap_or_default();
-        return Err(ReplayError {
-            path,
-            row: None,
-            problem: "holds no bars, trades or quotes".to_owned(),
-        });
+        return Err(bad("holds no bars, trades or quotes".to_owned()));
     };
     Ok(Replay {
         moments: recording.len(),
@@ -240,11 +240,12 @@ impl Reading {
             trades: optional("trade_count", columns.trades)?
                 .and_then(|count| u64::try_from(count.trunc()).ok())
                 .unwrap_or(0),
-            vwap: Decimal::ZERO,
+            vwap: Decimal::ONE,
         };
+        sound(&bar).map_err(bad)?;
         let vwap = optional("vwap", columns.vwap)?.filter(|vwap| *vwap > Decimal::ZERO);
         let bar = Bar {
-            vwap: vwap.unwrap_or((bar.high + bar.low + bar.close) / Decimal::from(3)),
+            vwap: vwap.unwrap_or_else(|| (bar.high + bar.low + bar.close) / Decimal::from(3)),
             ..bar
         };
         sound(&bar).map_err(bad)?;

@@ -60,7 +60,7 @@ fn a_table_is_read_by_the_names_people_use() {
         .unwrap();
     assert_eq!(
         (rows(&replay), replay.from.to_string()),
-        (vec![("F", 2)], "2025-03-03T05:00:00Z".to_owned())
+        (vec![("F", 2)], "2025-03-03T14:30:00Z".to_owned())
     );
     assert_eq!(
         replay.to.to_string(),

@@ -1,15 +1,18 @@
 //! What really happened, as bars or as trades and quotes: a past that is replayed.
 //!
 //! A bar is played as four trades: its open, then its two extremes, the one against its direction first, then its close,
-//! a quarter of its length apart. What a strategy meets so has the bar's open, high, low, close and volume.
+//! a quarter of its length apart; a share's day from the opening auction to the closing one. What a strategy meets so has
+//! the bar's open, high, low, close and volume, and nothing of it before its time.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
+use super::super::calendar::{Session, day_begins_at, new_york_day};
 use super::bars::of_trade;
 use super::timeframe::Timeframe;
 use super::walk::{nanos, nanos_of, timestamp};
@@ -17,6 +20,9 @@ use super::{Bar, Quote, Trade};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The longest time without a trading day; bars that are further apart are longer than a day.
+const LONG_WEEKEND: Duration = Duration::from_secs(4 * 24 * 3600);
+const SECONDS_OF_DAY: i64 = 24 * 3600;
 /// Trades in which a bar is played.
 const STEPS: i64 = 4;
 
@@ -36,6 +42,8 @@ struct Record {
     bars: Vec<Bar>,
     /// How long a bar is.
     length: Duration,
+    /// Are its bars the days of a share, which trades in the session alone?
+    is_daily_share: bool,
 }
 
 /// Collects what is read from files, in any order.
@@ -62,9 +70,9 @@ impl RecordingBuilder {
         self.0.entry(symbol.to_owned()).or_default()
     }
 
-    /// Puts everything in order. Of two bars that begin at once the later one read counts.
-    pub(crate) fn finish(mut self) -> Recording {
-        let mut moments = Vec::new();
+    /// Puts everything in order. Of two bars that begin at once the later one read counts. Bars of more than a day are
+    /// refused: nothing could tell when in it what was traded.
+    pub(crate) fn finish(mut self) -> Result<Recording, String> {
         for record in self.0.values_mut() {
             record.trades.sort_by_key(|trade| trade.at);
             record.quotes.sort_by_key(|quote| quote.at);
@@ -72,24 +80,27 @@ impl RecordingBuilder {
             record.bars.reverse();
             record.bars.dedup_by_key(|bar| bar.at);
             record.bars.reverse();
-            record.length = length(&record.bars);
+        }
+        let shortest = self.0.values().filter_map(|record| distance(&record.bars)).min();
+        let mut moments = Vec::new();
+        for (symbol, record) in &mut self.0 {
+            record.length = length(symbol, &record.bars, shortest)?;
+            record.is_daily_share = record.length == DAY && !symbol.contains('/');
+            if record.is_daily_share {
+                record.bars.iter_mut().for_each(begin_in_new_york);
+            }
             moments.extend(record.trades.iter().map(|trade| trade.at));
             moments.extend(record.quotes.iter().map(|quote| quote.at));
             if record.trades.is_empty() {
-                let steps = |bar: &Bar| {
-                    (0..STEPS)
-                        .map(|step| step_time(bar.at, record.length, step))
-                        .collect::<Vec<_>>()
-                };
-                moments.extend(record.bars.iter().flat_map(steps));
+                moments.extend(record.bars.iter().flat_map(|bar| record.steps(bar)));
             }
         }
         moments.sort_unstable();
         moments.dedup();
-        Recording {
+        Ok(Recording {
             symbols: self.0,
             moments,
-        }
+        })
     }
 }
 
@@ -146,6 +157,15 @@ impl Recording {
         last_until(&self.moments, at, |moment| *moment).copied()
     }
 
+    /// When the first price of a symbol is known; none for a symbol that is not recorded.
+    pub(super) fn known_from(&self, symbol: &str) -> Option<Timestamp> {
+        let record = self.symbols.get(symbol)?;
+        let bar = record.bars.first().map(|bar| record.steps(bar)[0]);
+        let trade = record.trades.first().map(|trade| trade.at);
+        let quote = record.quotes.first().map(|quote| quote.at);
+        [bar, trade, quote].into_iter().flatten().min()
+    }
+
     /// The price of the last trade until `at`; of the first one before there was any.
     pub(super) fn price_at(&self, symbol: &str, at: Timestamp) -> Option<Decimal> {
         let record = self.symbols.get(symbol)?;
@@ -153,10 +173,9 @@ impl Recording {
             return Some(trade.price);
         }
         if record.trades.is_empty()
-            && let Some(bar) = last_until(&record.bars, at, |bar| bar.at)
+            && let Some(price) = record.played(at)
         {
-            let step = nanos_of(at).saturating_sub(nanos_of(bar.at)) * STEPS / nanos(record.length);
-            return Some(path(bar)[usize::try_from(step.clamp(0, STEPS - 1)).unwrap_or(0)]);
+            return Some(price);
         }
         if let Some(quote) = last_until(&record.quotes, at, |quote| quote.at)
             && record.trades.is_empty()
@@ -181,7 +200,7 @@ impl Recording {
         // A bar that began earlier may still be playing.
         let earlier = from.checked_sub(record.length).unwrap_or(from);
         let bars = between(&record.bars, earlier, until, |bar| bar.at);
-        let played = bars.iter().flat_map(|bar| play(bar, record.length));
+        let played = bars.iter().flat_map(|bar| record.play(bar));
         played
             .filter(|trade| from <= trade.at && trade.at < until)
             .collect()
@@ -215,13 +234,64 @@ impl Recording {
         let is_over = |bar: &Bar| bar.at.checked_add(record.length).is_ok_and(|end| end <= until);
         let over = bars.partition_point(is_over);
         let (over, playing) = bars.split_at_checked(over)?;
-        let played = playing.iter().flat_map(|bar| play(bar, record.length));
+        let played = playing.iter().flat_map(|bar| record.play(bar));
         let played = played.filter(|trade| trade.at < until).map(of_trade);
         Some(over.iter().cloned().chain(played).collect())
     }
 }
 
 impl Record {
+    /// When the four trades of a bar take place.
+    fn steps(&self, bar: &Bar) -> [Timestamp; STEPS as usize] {
+        let session = Some(new_york_day(bar.at))
+            .filter(|_| self.is_daily_share)
+            .and_then(Session::on);
+        let (begin, apart) = match session {
+            // The last one comes before the closing auction.
+            Some(day) => {
+                let open = nanos_of(day.opens_at());
+                let last = nanos_of(day.closes_at()).saturating_sub(nanos(MINUTE));
+                (open, (last - open) / (STEPS - 1))
+            }
+            None => (nanos_of(bar.at), nanos(self.length) / STEPS),
+        };
+        [0, 1, 2, 3].map(|step| timestamp(begin.saturating_add(apart * step)))
+    }
+
+    /// The trades of a bar.
+    fn play(&self, bar: &Bar) -> impl Iterator<Item = Trade> + use<> {
+        let quarter = (bar.volume / Decimal::from(STEPS)).trunc_with_scale(bar.volume.scale());
+        let rest = bar.volume - quarter * Decimal::from(STEPS - 1);
+        let base_id = nanos_of(bar.at).unsigned_abs() / 1_000_000_000 * STEPS.unsigned_abs();
+        let prices = self.steps(bar).into_iter().zip(path(bar));
+        (0_u64..).zip(prices).map(move |(step, (at, price))| Trade {
+            at,
+            id: base_id + step,
+            price,
+            size: if step + 1 == STEPS.unsigned_abs() {
+                rest
+            } else {
+                quarter
+            },
+            exchange: Cow::Borrowed("V"),
+        })
+    }
+
+    /// The price of the last of the played trades until `at`.
+    fn played(&self, at: Timestamp) -> Option<Decimal> {
+        let after = self.bars.partition_point(|bar| bar.at <= at);
+        let begun = self.bars.get(..after)?;
+        let prices = |bar: &Bar| self.steps(bar).into_iter().zip(path(bar));
+        // Of a bar that has begun, nothing may have been traded yet.
+        let mut latest = begun.iter().rev().take(2);
+        latest.find_map(|bar| {
+            prices(bar)
+                .take_while(|(step, _)| *step <= at)
+                .last()
+                .map(|(_, price)| price)
+        })
+    }
+
     fn first_price(&self) -> Decimal {
         let trade = self.trades.first().map(|trade| (trade.at, trade.price));
         let bar = self.bars.first().map(|bar| (bar.at, bar.open));
@@ -235,17 +305,37 @@ impl Record {
     }
 }
 
-/// The shortest distance between two bars, within a minute and a day.
-fn length(bars: &[Bar]) -> Duration {
+/// The shortest distance between two bars.
+fn distance(bars: &[Bar]) -> Option<Duration> {
     let distances = bars.windows(2).filter_map(|pair| match pair {
         [one, two] => Duration::try_from(two.at.duration_since(one.at)).ok(),
         _ => None,
     });
-    distances.min().unwrap_or(MINUTE).clamp(MINUTE, DAY)
+    distances.min()
 }
 
-fn step_time(begin: Timestamp, length: Duration, step: i64) -> Timestamp {
-    timestamp(nanos_of(begin).saturating_add(nanos(length) / STEPS * step))
+/// How long a symbol's bars are: as long as the shortest distance between two of them, or of any symbol's when there is but
+/// one; a single bar that begins at midnight is a day's.
+fn length(symbol: &str, bars: &[Bar], shortest: Option<Duration>) -> Result<Duration, String> {
+    let midnight = bars.first().is_some_and(|bar| {
+        bar.at.as_second() % SECONDS_OF_DAY == 0 || Timeframe::Day.begin(bar.at) == bar.at
+    });
+    let alone = if midnight { DAY } else { MINUTE };
+    let length = distance(bars).or(shortest).unwrap_or(alone);
+    if length > LONG_WEEKEND {
+        return Err(format!(
+            "the bars of {symbol} are {} days apart: bars of more than a day cannot be replayed",
+            length.as_secs() / SECONDS_OF_DAY.unsigned_abs()
+        ));
+    }
+    Ok(length.clamp(MINUTE, DAY))
+}
+
+/// A share's day begins at New York's midnight, also when the file says that of Greenwich.
+fn begin_in_new_york(bar: &mut Bar) {
+    if bar.at.as_second() % SECONDS_OF_DAY == 0 {
+        bar.at = day_begins_at(bar.at.to_zoned(TimeZone::UTC).date());
+    }
 }
 
 fn path(bar: &Bar) -> [Decimal; STEPS as usize] {
@@ -254,20 +344,6 @@ fn path(bar: &Bar) -> [Decimal; STEPS as usize] {
     } else {
         [bar.open, bar.high, bar.low, bar.close]
     }
-}
-
-fn play(bar: &Bar, length: Duration) -> impl Iterator<Item = Trade> {
-    let quarter = (bar.volume / Decimal::from(STEPS)).trunc_with_scale(bar.volume.scale());
-    let rest = bar.volume - quarter * Decimal::from(STEPS - 1);
-    let begin = bar.at;
-    let base_id = nanos_of(begin).unsigned_abs() / 1_000_000_000 * STEPS.unsigned_abs();
-    (0..STEPS).zip(path(bar)).map(move |(step, price)| Trade {
-        at: step_time(begin, length, step),
-        id: base_id + step.unsigned_abs(),
-        price,
-        size: if step == STEPS - 1 { rest } else { quarter },
-        exchange: Cow::Borrowed("V"),
-    })
 }
 
 fn middle(quote: &Quote) -> Decimal {

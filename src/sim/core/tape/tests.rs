@@ -163,7 +163,7 @@ fn recorded(bars: &[(&str, [&str; 5])]) -> Tape {
         builder.bar("SPY", bar);
     }
     tape(TapeConfig {
-        recording: Some(Arc::new(builder.finish())),
+        recording: Some(Arc::new(builder.finish().unwrap())),
         market: Market::Calendar,
         ..TapeConfig::default()
     })
@@ -238,6 +238,65 @@ fn nothing_tells_what_a_replay_has_still_before_it() {
     assert_eq!((earlier.high, earlier.close), (dec("103"), dec("102")));
     let days = (new_york_day(now), new_york_day(now).tomorrow().unwrap());
     assert_eq!(tape.bars(&spy, Timeframe::MINUTE, days, now, false).len(), 1);
+}
+
+#[test]
+fn a_day_is_played_in_its_session() {
+    let day_of = |at: &'static str, price: &'static str| (at, [price, "110", "90", "105", "400"]);
+    // As a file with dates has them, and as one with Greenwich's midnights.
+    for days in [
+        ["2025-03-03T05:00:00Z", "2025-03-04T05:00:00Z"],
+        ["2025-03-03T00:00:00Z", "2025-03-04T00:00:00Z"],
+    ] {
+        let tape = recorded(&[day_of(days[0], "100"), day_of(days[1], "101")]);
+        let price = |at: &str| tape.price_at(&asset("SPY"), moment(at));
+        assert_eq!(
+            price("2025-03-04T14:29:59Z"),
+            dec("105"),
+            "yesterday's close until the open"
+        );
+        assert_eq!(price("2025-03-04T14:30:00Z"), dec("101"));
+        assert_eq!(price("2025-03-04T20:59:59Z"), dec("105"), "the closing auction");
+        let trades = tape.trades(
+            &asset("SPY"),
+            moment("2025-03-04T05:00:00Z"),
+            moment("2025-03-05T05:00:00Z"),
+        );
+        assert!(
+            trades.iter().all(|trade| tape.is_open(&asset("SPY"), trade.at)),
+            "{trades:?}"
+        );
+        let whole = tape
+            .day(&asset("SPY"), day("2025-03-04"), moment("2025-03-05T05:00:00Z"))
+            .unwrap();
+        assert_eq!(
+            (whole.open, whole.close, whole.volume),
+            (dec("101"), dec("105"), dec("400"))
+        );
+        assert_eq!(
+            tape.price_at(&asset("SPY"), moment("2125-03-04T14:29:59Z")),
+            dec("105")
+        );
+    }
+}
+
+#[test]
+fn bars_of_weeks_are_refused() {
+    let mut builder = RecordingBuilder::default();
+    let tape = recorded(&[("2025-03-03T05:00:00Z", ["1", "1", "1", "1", "1"])]);
+    let bar = tape
+        .day(&asset("SPY"), day("2025-03-03"), moment("2025-03-05T05:00:00Z"))
+        .unwrap();
+    for at in ["2025-03-03T05:00:00Z", "2025-03-10T04:00:00Z"] {
+        builder.bar(
+            "SPY",
+            Bar {
+                at: moment(at),
+                ..bar.clone()
+            },
+        );
+    }
+    assert!(builder.finish().unwrap_err().contains("more than a day"));
 }
 
 #[test]

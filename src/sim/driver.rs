@@ -47,12 +47,14 @@ async fn pass(shared: &Shared) {
 /// and nobody who did is left behind.
 async fn replay(shared: &Shared, recording: &Recording) {
     // The first moment is told to the first who reads, too.
-    shared.pulse.caught_up(shared.clock.now()).await;
+    let begin = shared.clock.now();
+    while !step_while_nobody_reads(shared, recording, begin).await {}
     loop {
         let now = shared.clock.now();
         let told = after(now);
         shared.pulse.beat(told);
-        shared.pulse.caught_up(told).await;
+        while !step_while_nobody_reads(shared, recording, told).await {}
+        let now = shared.clock.now();
         let due = shared.world().exchange.next_due();
         let moment = recording.next_moment(now);
         let minute = minute_to_end(recording, now);
@@ -65,10 +67,30 @@ async fn replay(shared: &Shared, recording: &Recording) {
             .flatten()
             .min()
             .unwrap_or(next);
-        shared.clock.step_to(next);
-        shared.act(Exchange::tick);
+        step(shared, next);
         tokio::task::yield_now().await;
     }
+}
+
+/// Waits for those who read to have been told; meanwhile orders go on, as far as nothing else happens. True when all were.
+async fn step_while_nobody_reads(shared: &Shared, recording: &Recording, told: Timestamp) -> bool {
+    let now = shared.clock.now();
+    let due = shared.world().exchange.next_due();
+    let moment = recording.next_moment(now);
+    // After the last moment only the end of its minute is left to be told.
+    let moment = moment.or_else(|| minute_to_end(recording, now)).unwrap_or(now);
+    if let Some(due) = due.filter(|due| *due < moment) {
+        step(shared, due);
+    }
+    tokio::select! {
+        () = shared.pulse.caught_up(told) => true, // cancel-safe: it only looks
+        () = shared.wake.notified() => false, // cancel-safe: docs
+    }
+}
+
+fn step(shared: &Shared, to: Timestamp) {
+    shared.clock.step_to(to);
+    shared.act(Exchange::tick);
 }
 
 /// The end of the minute in which something last happened, while it lies ahead: its bar is told then.

@@ -30,6 +30,11 @@ impl Prices {
         &self.0
     }
 
+    /// Has it a price yet?
+    pub(crate) fn is_known(&self, asset: &Asset, now: Timestamp) -> bool {
+        self.0.is_known(asset, now)
+    }
+
     pub(crate) fn quote(&self, asset: &Asset, now: Timestamp) -> Quote {
         let (quote, last) = self.0.look(asset, now);
         Quote {

@@ -152,6 +152,11 @@ impl Rulebook<'_> {
             .assets
             .find(name)
             .ok_or_else(|| Refusal::unprocessable(format!("asset \"{symbol}\" not found")))?;
+        if !self.prices.is_known(&asset, self.now) {
+            return Err(Refusal::unprocessable(format!(
+                "asset \"{symbol}\" is not tradable"
+            )));
+        }
         match asset.contract {
             Some(contract) if contract.expires_on < new_york_day(self.now) => Err(Refusal::unprocessable(
                 format!("contract \"{symbol}\" is expired"),

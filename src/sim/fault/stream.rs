@@ -196,9 +196,9 @@ pub(crate) struct Disturbed {
 }
 
 impl Disturbed {
-    /// Is an event held back?
-    pub(crate) fn holds(&self) -> bool {
-        self.held.is_some()
+    /// The event that is held back.
+    pub(crate) fn held(&self) -> Option<&str> {
+        self.held.as_deref()
     }
 
     /// What goes onto the wire for an event that `faults` strike, in this order: extras, the event, what was held back,

@@ -14,6 +14,10 @@ use super::row::{self, Head, Json, MessagePack, Sink};
 const FRAME_MESSAGES: usize = 1_000;
 /// Bytes after which a frame is full, well below the MiB that one client takes at most.
 const FRAME_BYTES: usize = 256 * 1024;
+/// The longest stretch of venue time in one go, which bounds what is built before it is sent.
+const SLICE: SignedDuration = SignedDuration::from_secs(1);
+/// Moments of a recording in one go.
+const SLICE_MOMENTS: usize = 256;
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 /// A trade that came late changes its bar this long after the minute.
 const UPDATE_AFTER: SignedDuration = SignedDuration::from_secs(30);
@@ -167,6 +171,22 @@ impl Emitter<'_> {
             }
         }
         batch.frames()
+    }
+
+    /// Until when the frames from `from` on are to be made in one go: a second, or in a replay as far as not too much happens.
+    /// What is invented comes by the second even then.
+    pub(crate) fn slice(&self, from: Timestamp, now: Timestamp) -> Timestamp {
+        let mut assets = self
+            .feed
+            .channels()
+            .iter()
+            .flat_map(|channel| self.assets_of(*channel));
+        let is_recorded = self.feed != Feed::News && assets.all(|asset| self.tape.is_recorded(&asset, now));
+        if !is_recorded {
+            return now.min(from.checked_add(SLICE).unwrap_or(now));
+        }
+        let moments = self.tape.moments(from, now);
+        moments.get(SLICE_MOMENTS).copied().unwrap_or(now)
     }
 
     fn tell_news(&self, batch: &mut Batch, from: Timestamp, until: Timestamp) {

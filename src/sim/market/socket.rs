@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -33,8 +33,6 @@ const AUTH_TIMEOUT: Duration = Duration::from_secs(10);
 const MESSAGE_MAX: usize = 1024 * 1024;
 /// Frames kept to be repeated by a fault.
 const RECENT: usize = 16;
-/// The longest stretch of venue time in one go, which bounds what is built before it is sent.
-const SLICE: SignedDuration = SignedDuration::from_secs(1);
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
@@ -175,7 +173,7 @@ impl Session<'_> {
             match next {
                 Next::Beat => now = *beat.borrow_and_update(),
                 Next::Slice => {
-                    let until = now.min(told + SLICE);
+                    let until = self.emitter().slice(told, now);
                     self.tell(told, until).await?;
                     told = until;
                     if let Some(reader) = &reader {
@@ -260,17 +258,20 @@ impl Session<'_> {
         self.send(bytes, false).await
     }
 
-    async fn tell(&mut self, from: Timestamp, until: Timestamp) -> Result<(), Gone> {
-        let emitter = Emitter {
+    fn emitter(&self) -> Emitter<'_> {
+        Emitter {
             tape: &self.shared.tape,
             assets: &self.shared.assets,
             feed: self.dialogue.feed,
             format: self.dialogue.format,
             subscriptions: &self.dialogue.subscriptions,
             seed: self.shared.config.seed,
-        };
+        }
+    }
+
+    async fn tell(&mut self, from: Timestamp, until: Timestamp) -> Result<(), Gone> {
         let endpoint = self.place.endpoint;
-        for frame in emitter.frames(from, until) {
+        for frame in self.emitter().frames(from, until) {
             self.shared.note(&Entry::Data {
                 stream: endpoint.name(),
                 session: self.place.number,
@@ -279,7 +280,7 @@ impl Session<'_> {
                 bytes: frame.bytes.len(),
             });
             let faults = self.shared.disturb(endpoint);
-            if faults.is_empty() && !self.disturbed.holds() {
+            if faults.is_empty() && self.disturbed.held().is_none() {
                 if !self.shared.world().feeds.is_muted(endpoint) {
                     self.send_event(frame.bytes, false).await?;
                 }
@@ -289,6 +290,8 @@ impl Session<'_> {
             for step in self.disturbed.pass(&faults, event) {
                 self.carry_out(step).await?;
             }
+            let held = self.disturbed.held();
+            self.packed.retain(|name, _| held == Some(name));
         }
         Ok(())
     }
@@ -301,10 +304,6 @@ impl Session<'_> {
             Format::MessagePack => {
                 self.serial += 1;
                 let name = format!("frame {}", self.serial);
-                // One frame may be held back; all others have gone their way.
-                if self.packed.len() > 2 {
-                    self.packed.clear();
-                }
                 self.packed.insert(name.clone(), bytes);
                 name.into()
             }

@@ -314,7 +314,7 @@ async fn minutes_end_in_bars_and_some_bars_change_later() {
     sim.stop().await;
 }
 
-fn a_past() -> Replay {
+fn a_past(name: &str) -> Replay {
     let mut rows = "symbol,time,open,high,low,close,volume\n".to_owned();
     for minute in 0..200 {
         let (hour, price) = (14 + (30 + minute) / 60, 100 + minute);
@@ -325,7 +325,7 @@ fn a_past() -> Replay {
             price - 1
         );
     }
-    let path = std::env::temp_dir().join(format!("nalpaca-{}-past.csv", std::process::id()));
+    let path = std::env::temp_dir().join(format!("nalpaca-{}-{name}.csv", std::process::id()));
     std::fs::write(&path, rows).unwrap();
     let replay = replay::read(&[path.display().to_string().parse().unwrap()]).unwrap();
     std::fs::remove_file(path).unwrap();
@@ -334,7 +334,7 @@ fn a_past() -> Replay {
 
 #[tokio::test]
 async fn a_past_is_replayed_as_fast_as_it_is_read_and_nothing_is_left_out() {
-    let replay = a_past();
+    let replay = a_past("read");
     let config = SimConfig {
         pace: Pace::AsFastAsPossible { from: replay.from },
         market: Market::Calendar,
@@ -491,5 +491,41 @@ async fn streams_of_market_data_go_wrong_as_told() {
         other => panic!("{other:?}"),
     }
     logged_in(&sim, "/v1beta3/crypto/us").await;
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn orders_go_on_while_nobody_reads_a_replay() {
+    let replay = a_past("unread");
+    let config = SimConfig {
+        pace: Pace::AsFastAsPossible { from: replay.from },
+        market: Market::Calendar,
+        replay: Some(replay),
+        ..SimConfig::default()
+    };
+    let sim = Sim::start(config).await.unwrap();
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+    let order = json!({"symbol": "TEST", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day", "client_order_id": "early"});
+    let taken = client
+        .post(format!("{}/v2/orders", sim.base_url()))
+        .header("APCA-API-KEY-ID", "sim-key")
+        .header("APCA-API-SECRET-KEY", "sim-secret")
+        .body(order.to_string());
+    assert_eq!(taken.send().await.unwrap().status(), 200);
+    let filled = async {
+        while sim
+            .order("early")
+            .is_none_or(|order| order.filled_avg_price().is_none())
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, filled)
+        .await
+        .expect("it fills at the price of the beginning");
+    assert_eq!(
+        sim.order("early").unwrap().filled_avg_price(),
+        Some("100.01".parse().unwrap())
+    );
     sim.stop().await;
 }

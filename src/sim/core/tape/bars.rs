@@ -146,15 +146,20 @@ impl Tape {
 
     /// What bars of a timeframe are made of: recorded bars where there are any that are short enough, else trades.
     fn parts(&self, asset: &Asset, timeframe: Timeframe, from: Timestamp, until: Timestamp) -> Vec<Bar> {
+        let invented = |from, until| self.trades(asset, from, until).into_iter().map(of_trade);
         let recorded = self
-            .recording_of(asset)
-            .and_then(|recording| recording.parts(&asset.symbol, timeframe, from, until));
-        recorded.unwrap_or_else(|| {
-            self.trades(asset, from, until)
-                .into_iter()
-                .map(of_trade)
-                .collect()
-        })
+            .recording_of(asset, until)
+            .and_then(|(recording, pinned_at)| {
+                let parts = recording.parts(&asset.symbol, timeframe, from, pinned_at)?;
+                Some((parts, pinned_at))
+            });
+        match recorded {
+            Some((mut parts, pinned_at)) => {
+                parts.extend(invented(from.max(pinned_at), until));
+                parts
+            }
+            None => invented(from, until).collect(),
+        }
     }
 
     fn days(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<(String, Date), Option<Bar>>> {

@@ -194,9 +194,16 @@ impl Tape {
 
     /// Trades of `from <= at < until`, oldest first.
     pub(crate) fn trades(&self, asset: &Asset, from: Timestamp, until: Timestamp) -> Vec<Trade> {
-        if let Some(recording) = self.recording_of(asset) {
-            return recording.trades(&asset.symbol, from, until);
-        }
+        let Some((recording, pinned_at)) = self.recording_of(asset, until) else {
+            return self.invented_trades(asset, from, until);
+        };
+        let mut trades = recording.trades(&asset.symbol, from, pinned_at);
+        trades.extend(self.invented_trades(asset, from.max(pinned_at), until));
+        trades
+    }
+
+    /// What the seed has, or who pinned the price.
+    fn invented_trades(&self, asset: &Asset, from: Timestamp, until: Timestamp) -> Vec<Trade> {
         let levers = self.levers();
         let walk = self.walk(asset);
         let mut price = Pricer::new(self, &levers, asset);
@@ -223,17 +230,21 @@ impl Tape {
 
     /// Quotes of `from <= at < until`, oldest first.
     pub(crate) fn quotes(&self, asset: &Asset, from: Timestamp, until: Timestamp) -> Vec<Quote> {
-        if let Some(recording) = self.recording_of(asset)
-            && let Some(quotes) = recording.quotes(&asset.symbol, from, until)
-        {
-            return quotes;
-        }
-        if let Some(recording) = self.recording_of(asset) {
-            let trades = recording.trades(&asset.symbol, from, until);
+        let Some((recording, pinned_at)) = self.recording_of(asset, until) else {
+            return self.invented_quotes(asset, from, until);
+        };
+        let recorded = recording.quotes(&asset.symbol, from, pinned_at);
+        let mut quotes = recorded.unwrap_or_else(|| {
             let walk = self.walk(asset);
+            let trades = recording.trades(&asset.symbol, from, pinned_at);
             let around = |trade: Trade| quote_around(asset, &walk, trade.price, trade.at);
-            return trades.into_iter().map(around).collect();
-        }
+            trades.into_iter().map(around).collect()
+        });
+        quotes.extend(self.invented_quotes(asset, from.max(pinned_at), until));
+        quotes
+    }
+
+    fn invented_quotes(&self, asset: &Asset, from: Timestamp, until: Timestamp) -> Vec<Quote> {
         let levers = self.levers();
         let walk = self.walk(asset);
         let mut price = Pricer::new(self, &levers, asset);
@@ -278,9 +289,27 @@ impl Tape {
             .collect()
     }
 
-    /// The recording, if it has this asset and nobody has pinned its price.
-    fn recording_of(&self, asset: &Asset) -> Option<&Recording> {
-        self.recording().filter(|recording| recording.has(&asset.symbol))
+    /// The recording, if it has this asset, and until when before `until` it counts: a price pinned by hand ends it.
+    fn recording_of(&self, asset: &Asset, until: Timestamp) -> Option<(&Recording, Timestamp)> {
+        let recording = self
+            .recording()
+            .filter(|recording| recording.has(&asset.symbol))?;
+        let pinned_at = self.levers().pinned_from(&asset.symbol);
+        Some((recording, pinned_at.map_or(until, |at| at.min(until))))
+    }
+
+    /// Is anything known of its price by then? Of what is recorded, nothing is before it begins.
+    pub(crate) fn is_known(&self, asset: &Asset, at: Timestamp) -> bool {
+        let recorded_from = self
+            .recording()
+            .and_then(|recording| recording.known_from(&asset.symbol));
+        recorded_from.is_none_or(|from| from <= at) || self.levers().pinned(&asset.symbol, at).is_some()
+    }
+
+    /// Do the ticks of this asset come from the recording alone, up to `until`?
+    pub(crate) fn is_recorded(&self, asset: &Asset, until: Timestamp) -> bool {
+        self.recording_of(asset, until)
+            .is_some_and(|(_, ends_at)| ends_at == until)
     }
 
     fn walk(&self, asset: &Asset) -> Walk<'_> {
@@ -293,6 +322,12 @@ impl Tape {
 }
 
 impl Levers {
+    /// When the price was first pinned.
+    fn pinned_from(&self, symbol: &str) -> Option<Timestamp> {
+        let (at, _) = self.pins.get(symbol)?.first()?;
+        Some(*at)
+    }
+
     fn pinned(&self, symbol: &str, at: Timestamp) -> Option<Decimal> {
         let pins = self.pins.get(symbol)?;
         let after = pins.partition_point(|(pinned_at, _)| *pinned_at <= at);

@@ -67,10 +67,12 @@ impl History<'_> {
         };
         let to = moment(query, "end")?.unwrap_or(self.now).min(self.now);
         let from = moment(query, "start")?;
-        let from = from.unwrap_or_else(|| to - jiff::SignedDuration::from_hours(24 * NEWS_DAYS));
+        let a_week = jiff::SignedDuration::from_hours(24 * NEWS_DAYS);
+        let from = from.unwrap_or_else(|| to.checked_sub(a_week).unwrap_or(to));
         let pages = Pages {
             from,
             to,
+            begins_at: super::page::begins_at(self.tape),
             descending,
             limit,
             token: query.get("page_token").map(Token::decode).transpose()?,

@@ -61,7 +61,15 @@ impl History<'_> {
     /// Bars, trades, quotes or auctions of a stretch of time.
     fn range(&self, class: AssetClass, rows: Rows, names: &Names, query: &Query) -> Result<String, Refusal> {
         let assets = self.named(class, names, query)?;
-        let pages = self.pages(query)?;
+        let mut pages = self.pages(query)?;
+        let is_late = class == AssetClass::UsEquity
+            && self.plan == DataPlan::Basic
+            && query.get("feed") == Some("sip")
+            && query.get("end").is_none();
+        if is_late {
+            // Without rights to the present, the default end is what may be seen.
+            pages.to = self.now - SIP_DELAY;
+        }
         self.entitled(class, query, Some(pages.to))?;
         let write = |write: &dyn Fn(&mut Json)| {
             let mut sink = Json::default();
@@ -195,6 +203,7 @@ impl History<'_> {
         Ok(Pages {
             from,
             to: to.min(self.now),
+            begins_at: page::begins_at(self.tape),
             descending,
             limit,
             token: query.get("page_token").map(Token::decode).transpose()?,

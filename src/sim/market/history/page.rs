@@ -1,20 +1,29 @@
 //! Many rows of many symbols, a page at a time.
 //!
 //! The tape is read in windows, an hour of ticks or a day of bars, in the direction asked for, and only until the page is
-//! full: what a question costs depends on its answer, not on the stretch of time it names.
+//! full or enough of it was read: a page may then hold fewer rows than it might, and the next one goes on from there.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::civil::{Date, date};
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::super::core::tape::Timeframe;
+use super::super::super::core::tape::{Recording, Tape, Timeframe};
 use super::super::super::core::{Asset, Refusal, day_begins_at, new_york_day};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// Nothing is told of the time before.
+/// The venue's history begins here; that of a recording with it.
 const HISTORY_BEGINS: Date = date(2016, 1, 1);
+/// Windows of one page at most: the next page goes on where the work was put down.
+const WINDOWS_MAX: (usize, i32) = (20_000, 3_000);
+
+/// When history begins.
+pub(super) fn begins_at(tape: &Tape) -> Timestamp {
+    let usual = day_begins_at(HISTORY_BEGINS);
+    let recorded = tape.recording().and_then(Recording::begins_at);
+    recorded.map_or(usual, |at| usual.min(day_begins_at(new_york_day(at))))
+}
 
 /// Which rows, in which order, and how many of them at once.
 #[derive(Clone, Debug)]
@@ -22,6 +31,8 @@ pub(super) struct Pages {
     pub(super) from: Timestamp,
     /// The last moment, included.
     pub(super) to: Timestamp,
+    /// Nothing is told of the time before.
+    pub(super) begins_at: Timestamp,
     pub(super) descending: bool,
     pub(super) limit: usize,
     pub(super) token: Option<Token>,
@@ -97,6 +108,7 @@ pub(super) fn page<R>(
         next: None,
     };
     let mut room = pages.limit;
+    let mut budget = Budget::default();
     for asset in assets {
         let token = pages.token.as_ref();
         // Symbols come in alphabetical order, in both directions of time.
@@ -109,6 +121,18 @@ pub(super) fn page<R>(
         let mut told = token.map_or((Timestamp::MIN, 0), |token| (token.at, 0));
         let skip = token.map_or(0, |token| token.told);
         while let Some((begin, end)) = reader.next() {
+            if !budget.spend(window, begin, end) {
+                page.next = Some(Token {
+                    symbol: asset.symbol.clone(),
+                    at: if pages.descending {
+                        end - SignedDuration::from_nanos(1)
+                    } else {
+                        begin
+                    },
+                    told: 0,
+                });
+                break;
+            }
             let mut found = read(asset, begin, end);
             if pages.descending {
                 found.reverse();
@@ -146,6 +170,29 @@ pub(super) fn page<R>(
     page
 }
 
+/// The work that one page may make.
+#[derive(Default)]
+struct Budget {
+    windows: usize,
+    days: i32,
+}
+
+impl Budget {
+    /// Is there any left for this window? The first one always is.
+    fn spend(&mut self, window: Window, begin: Timestamp, end: Timestamp) -> bool {
+        let (windows_max, days_max) = WINDOWS_MAX;
+        let is_first = self.windows == 0;
+        self.windows += 1;
+        if let Window::Days(_) = window {
+            let days = end.duration_since(begin).as_hours() / 24;
+            self.days = self
+                .days
+                .saturating_add(i32::try_from(days).unwrap_or(i32::MAX).max(1));
+        }
+        is_first || (self.windows <= windows_max && self.days <= days_max)
+    }
+}
+
 /// Windows that cover the range from the token on, in the direction of the pages.
 struct Windows {
     window: Window,
@@ -159,7 +206,7 @@ struct Windows {
 impl Windows {
     fn new(pages: &Pages, token: Option<&Token>, window: Window) -> Self {
         let token = token.map(|token| token.at);
-        let (mut from, mut to) = (pages.from.max(day_begins_at(HISTORY_BEGINS)), pages.to);
+        let (mut from, mut to) = (pages.from.max(pages.begins_at), pages.to);
         match token {
             Some(at) if pages.descending => to = to.min(at),
             Some(at) => from = from.max(at),

@@ -219,7 +219,18 @@ fn a_question_that_makes_no_sense_is_told_so() {
         400,
         "does not match",
     );
-    check("/v2/stocks/trades?symbols=SPY&feed=sip", 403, "recent SIP");
+    check(
+        "/v2/stocks/trades?symbols=SPY&feed=sip&end=2026-10-05T15:00:00Z",
+        403,
+        "recent SIP",
+    );
+    assert_eq!(
+        Venue::new()
+            .ask("/v2/stocks/trades?symbols=SPY&feed=sip&limit=1")
+            .0,
+        200,
+        "up to what may be seen"
+    );
     check("/v2/stocks/NOPE/trades/latest", 404, "NOPE");
     assert_eq!(
         Venue::new()
@@ -249,6 +260,32 @@ fn pages(venue: &Venue, path: &str, key: &str, limit: usize) -> Vec<(String, Val
             None => return told,
         }
     }
+}
+
+#[test]
+fn a_long_question_is_answered_in_parts() {
+    let venue = Venue::new();
+    let path = "/v2/stocks/bars?symbols=F,SPY&timeframe=12Month&start=2014-01-01";
+    let first = venue.get(path);
+    let token = first["next_page_token"]
+        .as_str()
+        .expect("it is not answered at once");
+    let mut years = first["bars"]["F"].as_array().unwrap().clone();
+    let mut page = venue.get(&format!("{path}&page_token={token}"));
+    years.extend(page["bars"]["F"].as_array().cloned().unwrap_or_default());
+    while let Some(token) = page["next_page_token"].as_str() {
+        page = venue.get(&format!("{path}&page_token={token}"));
+    }
+    let told: Vec<_> = years
+        .iter()
+        .map(|bar| bar["t"].as_str().unwrap()[..4].to_owned())
+        .collect();
+    let expected: Vec<_> = (2016..=2026).map(|year| year.to_string()).collect();
+    assert_eq!(told, expected);
+    assert_eq!(
+        page["bars"]["SPY"].as_array().unwrap().last().unwrap()["t"],
+        "2026-01-01T05:00:00Z"
+    );
 }
 
 proptest! {

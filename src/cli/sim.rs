@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "[SYMBOL=]FILE")]
     replay: Vec<ReplayFile>,
     /// Begin at this moment instead of now, or of the beginning of what is replayed.
-    #[arg(long, value_name = "MOMENT")]
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
     start: Option<Timestamp>,
     /// How fast the past passes: `real`, so many times as fast, or `max`, which begins when somebody subscribes to market
     /// data and goes as fast as they read.
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..))]
     quote_ms: u64,
     /// Dollars at the start.
-    #[arg(long, default_value = "100000")]
+    #[arg(long, default_value = "100000", value_parser = cash)]
     cash: Decimal,
     /// Requests per minute the account may make.
     #[arg(long, default_value_t = 200)]
@@ -258,9 +258,28 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         if written != Exit::Ok {
             return written;
         }
-        crate::app::told_to_stop().await;
+        let exit = tokio::select! {
+            () = crate::app::told_to_stop() => Exit::Ok,
+            () = sim.failed() => Exit::Internal,
+        };
         sim.stop().await;
-        Exit::Ok
+        exit
+    })
+}
+
+/// Dollars that sums of money can hold.
+fn cash(text: &str) -> Result<Decimal, String> {
+    let range = Decimal::ZERO..=Decimal::from(1_000_000_000_000_u64);
+    let cash = text.parse().ok().filter(|cash| range.contains(cash));
+    cash.ok_or_else(|| "0 to 1000000000000 dollars are expected".to_owned())
+}
+
+/// A moment when there was, or will be, an exchange.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let at: Option<Timestamp> = text.parse().ok();
+    let is_near = |at: &Timestamp| (1900..2200).contains(&at.to_zoned(jiff::tz::TimeZone::UTC).year());
+    at.filter(is_near).ok_or_else(|| {
+        "a moment of the years 1900 to 2199 is expected, such as 2025-03-04T14:30:00Z".to_owned()
     })
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::api::{self, Answer, Call, Query};
 use super::core::{Exchange, Refusal};
+use super::market::history::DataCall;
 use super::route::Route;
 use super::server::Shared;
 use super::truth::Entry;
@@ -36,8 +37,8 @@ pub(crate) struct Deed {
 pub(crate) enum Work {
     /// A question or an order to the exchange.
     Call { route: Route, query: Query, body: Bytes },
-    /// A question that was answered without it, which changes nothing.
-    Answered(Answer),
+    /// A question to the data side, which changes nothing.
+    Data { call: DataCall, query: Query },
 }
 
 impl Deed {
@@ -49,7 +50,7 @@ impl Deed {
     /// Does what was asked and, in the same moment of the venue, `and`.
     pub(crate) fn commit_with(self, and: impl FnOnce(&mut Exchange, &Answer)) -> Answer {
         match self.work {
-            Ok(Work::Answered(answer)) => answer,
+            Ok(Work::Data { call, query }) => self.shared.tell(&call, &query),
             Ok(Work::Call { route, query, body }) => {
                 let call = Call {
                     route: &route,

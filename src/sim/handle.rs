@@ -87,7 +87,15 @@ impl Sim {
             Tls { address, certificate }
         });
         shared.tasks.spawn(accept(Arc::clone(&shared), listener));
-        shared.tasks.spawn(drive(Arc::clone(&shared)));
+        let driver = shared.tasks.spawn(drive(Arc::clone(&shared)));
+        let watched = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            // Without its driver the venue stands still, which nobody would notice for long.
+            if driver.await.is_err() {
+                tracing::error!("the venue's time has stopped by a defect, and so does the simulator");
+                watched.stop.cancel();
+            }
+        });
         Ok(Self { shared, address, tls })
     }
 
@@ -125,6 +133,11 @@ impl Sim {
     /// `http://address`; the stream is the same with `ws` and `/stream`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Waits until it has stopped by itself, which only a defect makes it do.
+    pub async fn failed(&self) {
+        self.shared.stop.cancelled().await;
     }
 
     /// Closes every connection, waits for every task and completes the truth log's file.

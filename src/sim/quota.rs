@@ -29,8 +29,9 @@ impl Quota {
         }
     }
 
+    /// Spends one request, if there is one left.
     pub(crate) fn spend(&mut self, now: Timestamp) -> (bool, QuotaReport) {
-        let minute = now.as_second().div_euclid(60);
+        let minute = minute(now);
         if minute != self.minute {
             (self.minute, self.used) = (minute, 0);
         }
@@ -38,13 +39,23 @@ impl Quota {
         if within {
             self.used += 1;
         }
-        let report = QuotaReport {
-            limit: self.limit,
-            remaining: self.limit - self.used,
-            reset: (minute + 1) * 60,
-        };
-        (within, report)
+        (within, self.report(now))
     }
+
+    /// What is left.
+    pub(crate) fn report(&self, now: Timestamp) -> QuotaReport {
+        let minute = minute(now);
+        let used = if minute == self.minute { self.used } else { 0 };
+        QuotaReport {
+            limit: self.limit,
+            remaining: self.limit - used,
+            reset: (minute + 1) * 60,
+        }
+    }
+}
+
+fn minute(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(60)
 }
 
 /// What every answer carries. A scripted reset is left alone.

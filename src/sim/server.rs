@@ -13,6 +13,8 @@ use axum::body::Body;
 use axum::extract::Query as UrlQuery;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -48,6 +50,8 @@ use super::upgrade::open_stream;
 
 /// Largest request body read; an order is a few hundred bytes.
 const BODY_MAX: usize = 256 * 1024;
+/// Bytes of paths and bodies remembered.
+const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Data requests per minute of who pays for them.
 const PLUS_DATA_LIMIT: u32 = 10_000;
 /// Requests remembered; older ones are forgotten first.
@@ -91,12 +95,18 @@ pub(crate) struct World {
 pub(crate) struct RequestLog {
     pub(crate) records: VecDeque<RequestRecord>,
     pub(crate) received: u64,
+    bytes: usize,
 }
 
 impl RequestLog {
     fn receive(&mut self, record: RequestRecord) -> u64 {
-        if self.records.len() == LOG_MAX {
-            self.records.pop_front();
+        let size = |record: &RequestRecord| record.body.len() + record.path.len();
+        self.bytes += size(&record);
+        while self.records.len() == LOG_MAX || self.bytes > LOG_BYTES_MAX {
+            let Some(oldest) = self.records.pop_front() else {
+                break;
+            };
+            self.bytes -= size(&oldest);
         }
         self.records.push_back(record);
         self.received += 1;
@@ -222,6 +232,18 @@ impl Shared {
         }
     }
 
+    /// Answers a question to the data side.
+    pub(crate) fn tell(&self, call: &DataCall, query: &Query) -> Answer {
+        let history = History {
+            tape: &self.tape,
+            assets: &self.assets,
+            plan: self.config.data_plan,
+            seed: self.config.seed,
+            now: self.clock.now(),
+        };
+        history.answer(call, query)
+    }
+
     /// Adds to the truth log, now.
     pub(crate) fn note(&self, entry: &Entry<'_>) {
         self.truth.note(self.clock.now(), entry);
@@ -293,7 +315,13 @@ async fn respond(
     let endpoint = route.as_ref().ok().map(|route| route.endpoint);
     let feed = Feed::at(parts.uri.path()).filter(|_| parts.headers.contains_key(header::UPGRADE));
     if endpoint == Some(Endpoint::Stream) || feed.is_some() {
-        return open_stream(shared, feed, Request::from_parts(parts, body), &target, &cut).await;
+        let (serial, quota) = {
+            let world = shared.world();
+            (world.log.received, world.quota.report(wall()))
+        };
+        let mut response = open_stream(shared, feed, Request::from_parts(parts, body), &target, &cut).await;
+        stamp(response.headers_mut(), serial, quota);
+        return response;
     }
     let body = axum::body::to_bytes(Body::new(body), BODY_MAX).await;
     if admin::is_for(parts.uri.path()) {
@@ -348,18 +376,18 @@ async fn respond(
         }
         (checked, struck) => {
             let work = match checked {
-                Ok((Route { data: Some(call), .. }, _)) => {
-                    Ok(Work::Answered(history(&shared, call, query).await))
-                }
+                Ok((Route { data: Some(call), .. }, _)) => Ok(Work::Data { call, query }),
                 Ok((route, body)) => Ok(Work::Call { route, query, body }),
                 Err(refusal) => Err(refusal),
             };
+            let is_data = matches!(work, Ok(Work::Data { .. }));
             let deed = Deed {
                 shared: Arc::clone(&shared),
                 serial,
                 work,
             };
             match struck {
+                None if is_data => plain(aside(deed).await),
                 None => plain(deed.commit()),
                 Some(reply) => perform(deed, &cut, reply).await,
             }
@@ -404,18 +432,8 @@ pub(crate) fn note_request(
 }
 
 /// Market data is computed aside: years of bars must not delay an order.
-async fn history(shared: &Arc<Shared>, call: DataCall, query: Query) -> Answer {
-    let shared = Arc::clone(shared);
-    let answer = tokio::task::spawn_blocking(move || {
-        let history = History {
-            tape: &shared.tape,
-            assets: &shared.assets,
-            plan: shared.config.data_plan,
-            seed: shared.config.seed,
-            now: shared.clock.now(),
-        };
-        history.answer(&call, &query)
-    });
+async fn aside(deed: Deed) -> Answer {
+    let answer = tokio::task::spawn_blocking(|| deed.commit());
     // It only fails when the computation panicked, which is told as the venue would.
     answer
         .await
@@ -432,11 +450,23 @@ fn admit(headers: &HeaderMap, config: &SimConfig, route: Result<Route, Refusal>)
     }
 }
 
-/// Header pair, or the secret as a bearer token.
+/// Header pair, the same as basic authentication, or the secret as a bearer token.
 pub(crate) fn authenticate(headers: &HeaderMap, config: &SimConfig) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (key, secret) = (text("apca-api-key-id"), text("apca-api-secret-key"));
-    let token = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let authorization = text("authorization");
+    let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
+    let basic = authorization
+        .and_then(|value| value.strip_prefix("Basic "))
+        .and_then(|value| BASE64.decode(value.trim()).ok());
+    if let Some(pair) = basic {
+        let fits = pair == format!("{}:{}", config.key, config.secret).into_bytes();
+        return if fits {
+            Ok(())
+        } else {
+            Err(Refusal::unauthorized())
+        };
+    }
     if key.is_none() && secret.is_none() && token.is_none() {
         return Err(Refusal::forbidden());
     }

@@ -246,7 +246,7 @@ impl Truth {
 
     /// Writes to a new file from here on, and what is in memory first.
     pub(crate) async fn write_to(&self, path: &Path) -> std::io::Result<()> {
-        let file = File::create(path).await?;
+        let file = File::create_new(path).await?;
         *self.file.lock().await = Some(file);
         let mut log = self.log();
         let mut lines = Vec::new();

@@ -42,6 +42,9 @@ fn raw_request() -> impl Strategy<Value = Vec<u8>> {
         "ffffffffffffffff\r\n",
         "{\"symbol\":",
         "submit_order: hang",
+        "POST /_sim/price HTTP/1.1\r\nhost: x\r\ncontent-length: 51\r\n\r\n{\"symbol\":\"SPY\",\"price\":\"7922816251426433759354395\"}",
+        "POST /_sim/market HTTP/1.1\r\nhost: x\r\ncontent-length: 19\r\n\r\n{\"market\":\"closed\"}",
+        "GET /v2/stocks/bars?symbols=SPY&timeframe=1Min&start=-009999-01-01&end=9999-12-31&limit=5",
         "{}",
         "[[[[[[[[",
     ]);
@@ -148,6 +151,17 @@ async fn is_well(sim: &Sim) {
     sim.script().clear();
     let (status, _) = get(sim, "/v2/account").await;
     assert_eq!(status, 200);
+    // Time still passes: an order is acknowledged and filled.
+    sim.set_market(Market::Open);
+    sim.set_price("AAPL", "200".parse().unwrap());
+    let order = json!({"symbol": "AAPL", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day",
+        "client_order_id": "after all"});
+    assert_eq!(submit(sim, order).await.0, 200);
+    let is_filled = || {
+        sim.order("after all")
+            .is_some_and(|order| order.status.as_str() == "filled")
+    };
+    eventually("the order fills", is_filled).await;
     eventually("the slot is free", || !sim.stream_is_connected()).await;
     drop(connect(sim).await.expect("a stream"));
     eventually("the slot is free again", || !sim.stream_is_connected()).await;

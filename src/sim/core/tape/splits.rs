@@ -50,7 +50,12 @@ impl std::str::FromStr for Split {
         let (symbol, rest) = text.split_once('=').ok_or_else(problem)?;
         let (ratio, day) = rest.split_once('@').ok_or_else(problem)?;
         let (new, old) = ratio.split_once(':').ok_or_else(problem)?;
-        let count = |text: &str| text.parse().ok().filter(|count| *count > 0).ok_or_else(problem);
+        let count = |text: &str| {
+            text.parse()
+                .ok()
+                .filter(|count| (1..=1_000).contains(count))
+                .ok_or_else(problem)
+        };
         if symbol.is_empty() {
             return Err(problem());
         }
@@ -145,6 +150,7 @@ mod tests {
             "F",
             "F=3:2",
             "F=0:2@2025-01-06",
+            "F=4294967295:1@2025-01-06",
             "=3:2@2025-01-06",
             "F=3:2@soon",
         ] {

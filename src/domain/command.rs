@@ -4,7 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::{ClientOrderId, OrderId};
+use super::order::Changes;
+use super::{ClientOrderId, OrderId, Percent, Quantity, Symbol};
 
 /// What a command asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +59,13 @@ impl Strategy {
         Self(token.into())
     }
 
+    /// The strategy an order's name tells; `None` for a name of one token.
+    pub fn of(client_order_id: &str) -> Option<Self> {
+        client_order_id
+            .split_once('.')
+            .map(|(first, _)| Self(first.to_owned()))
+    }
+
     /// Whether an order of that name is this strategy's.
     pub fn owns(&self, client_order_id: &str) -> bool {
         client_order_id
@@ -85,6 +93,74 @@ pub enum CancelTarget {
     All,
 }
 
+/// An order, as a command names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderName {
+    /// By the publisher's id.
+    Client(ClientOrderId),
+    /// By a UUID, which may be the venue's id or a client id that looks like one.
+    Uuid(OrderId, ClientOrderId),
+}
+
+impl OrderName {
+    /// Reads a name, which in either form is a client order id on paper.
+    pub fn new(id: ClientOrderId) -> Self {
+        match OrderId::parse(id.as_str()) {
+            Some(order_id) => Self::Uuid(order_id, id),
+            None => Self::Client(id),
+        }
+    }
+
+    /// The name as it was given.
+    pub const fn text(&self) -> &ClientOrderId {
+        match self {
+            Self::Client(id) | Self::Uuid(_, id) => id,
+        }
+    }
+}
+
+/// A command to replace a working order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplaceOrder {
+    /// Which order.
+    pub order: OrderName,
+    /// What is new.
+    pub changes: Changes,
+    /// Never to be sent after this instant.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// A command to close a position, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosePosition {
+    /// What is closed.
+    pub scope: CloseScope,
+    /// Cancel the open orders of what is closed first.
+    pub cancel_orders: bool,
+    /// Never to be sent after this instant.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// What is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseScope {
+    /// One position.
+    One(Symbol, CloseSize),
+    /// Every position of the account, wholly or the same share of each.
+    All(CloseSize),
+}
+
+/// How much of a position is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseSize {
+    /// All of it.
+    Everything,
+    /// Shares, coins or contracts.
+    Quantity(Quantity),
+    /// A share of it, at most 100.
+    Percentage(Percent),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +172,11 @@ mod tests {
         assert!(!momentum.owns("momentum"));
         assert!(!momentum.owns("momentum2.1"));
         assert!(!momentum.owns("mean.momentum.1"));
+    }
+
+    #[test]
+    fn a_name_of_one_token_has_no_strategy() {
+        assert_eq!(Strategy::of("momentum.1.a"), Some(Strategy::new("momentum")));
+        assert_eq!(Strategy::of("momentum"), None);
     }
 }

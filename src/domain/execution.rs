@@ -5,7 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
-use super::order::{PositionIntent, Pricing, Side, Size, Structure, TimeInForce, Trail};
+use super::order::{
+    Placement, PositionIntent, Pricing, Replacement, Side, Size, Structure, TimeInForce, Trail,
+};
 use super::{NewOrder, OrderId, Outcome, Symbol};
 
 /// What kind of thing is traded.
@@ -184,6 +186,48 @@ pub struct Mismatch {
 const QTY_DECIMALS: u32 = 9;
 
 impl Order {
+    /// Whether this is what we asked for.
+    pub fn is_what_was_asked(&self, asked: &Placement) -> Result<(), Mismatch> {
+        match asked {
+            Placement::New(order) => self.agrees_with(order),
+            Placement::Replacement(replacement) => self.agrees_with_changes(replacement),
+        }
+    }
+
+    /// Whether this order took another's place with the changes we asked for. A price that the order has no use
+    /// for is no change, and what the venue left out proves nothing.
+    fn agrees_with_changes(&self, asked: &Replacement) -> Result<(), Mismatch> {
+        let differs = |field| Err(Mismatch { field });
+        let unequal = |theirs: Option<Decimal>, ours: Option<Decimal>| {
+            theirs.zip(ours).is_some_and(|(theirs, ours)| theirs != ours)
+        };
+        let changes = &asked.changes;
+        // Not which order it replaces: with a chain on its way that may be a successor of the one we named.
+        let qty = changes
+            .quantity
+            .map(|qty| qty.decimal().trunc_with_scale(QTY_DECIMALS));
+        if unequal(self.qty, qty) {
+            return differs("qty");
+        }
+        if unequal(self.limit_price, changes.limit.map(|price| price.decimal())) {
+            return differs("limit_price");
+        }
+        let trails = self.trail_price.is_some() || self.trail_percent.is_some();
+        if !trails && unequal(self.stop_price, changes.stop.map(|price| price.decimal())) {
+            return differs("stop_price");
+        }
+        if unequal(
+            self.trail_price.or(self.trail_percent),
+            changes.trail.map(|trail| trail.decimal()),
+        ) {
+            return differs("trail");
+        }
+        match (self.time_in_force, changes.time_in_force) {
+            (Some(theirs), Some(ours)) if theirs != ours => differs("time_in_force"),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether this is the order we asked for: the same thing, side, kind, size and prices.
     ///
     /// Fields the venue left out prove nothing and are passed over. A quantity is compared as far as the venue

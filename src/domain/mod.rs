@@ -18,13 +18,16 @@ pub mod record;
 pub mod symbol;
 
 pub use account::{Account, MarketClock};
-pub use command::{CancelTarget, CommandId, CommandKind, Strategy};
+pub use command::{
+    CancelTarget, ClosePosition, CloseScope, CloseSize, CommandId, CommandKind, OrderName, ReplaceOrder,
+    Strategy,
+};
 pub use execution::{AssetClass, ExecutionReport, Order, OrderStatus};
 pub use fill::FillActivity;
 pub use gateway::{Condition, ConditionName, Environment, GatewayMode, GatewayState};
 pub use ids::{ClientOrderId, OrderId};
 pub use money::{Notional, Percent, Price, Quantity};
-pub use order::NewOrder;
+pub use order::{NewOrder, Placement};
 pub use outcome::{Outcome, Verdict};
 pub use position::{Holdings, Position};
 pub use record::OrderRecord;

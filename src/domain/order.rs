@@ -3,7 +3,40 @@
 use jiff::Timestamp;
 
 use super::money::NetPrice;
-use super::{Notional, Percent, Price, Quantity, Symbol};
+use super::{Notional, OrderId, Percent, Price, Quantity, Symbol};
+
+/// What the venue is asked to make under a client order id of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// A new order.
+    New(NewOrder),
+    /// An order that takes the place of a working one.
+    Replacement(Replacement),
+}
+
+/// An order that takes the place of a working one: the same but for its changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The venue's id of the order it replaces.
+    pub replaces: OrderId,
+    /// What is new.
+    pub changes: Changes,
+}
+
+/// What a replacement changes. `None` leaves a field as it is. At least one is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The new total quantity, what is filled already included.
+    pub quantity: Option<Quantity>,
+    /// How long it lives at the venue.
+    pub time_in_force: Option<TimeInForce>,
+    /// The limit price; of a multi-leg order its net price.
+    pub limit: Option<NetPrice>,
+    /// The stop price.
+    pub stop: Option<Price>,
+    /// The trail, in the unit the order has.
+    pub trail: Option<Price>,
+}
 
 /// A new order, checked. Whether the venue likes it is the venue's business.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -122,8 +122,12 @@ pub struct OrderResult {
 pub enum DenialReason {
     /// The gateway's mode lets no such command through.
     Mode,
-    /// This version cannot do it.
-    Unsupported,
+    /// The order it names belongs to another strategy.
+    Strategy,
+    /// There is no such position, or it is smaller than what should be closed.
+    Position,
+    /// A reason this version does not know, in a record of another.
+    Other,
 }
 
 impl DenialReason {
@@ -131,7 +135,9 @@ impl DenialReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Mode => "mode",
-            Self::Unsupported => "unsupported",
+            Self::Strategy => "strategy",
+            Self::Position => "position",
+            Self::Other => "other",
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{ClientOrderId, CommandId, CommandKind, NewOrder, Order, OrderId, Outcome};
+use super::{ClientOrderId, CommandId, CommandKind, Order, OrderId, Outcome, Placement, Symbol};
 
-/// SHA-256 of an order as it is sent to the venue. Tells a repeat from a conflict.
+/// SHA-256 of what a command asks for. Tells a repeat from a conflict.
 pub type PayloadHash = [u8; 32];
 
 /// Everything known of one client order id.
@@ -40,10 +40,10 @@ pub struct Intent {
     pub id: CommandId,
     /// When the stream stored it.
     pub stored_at: Timestamp,
-    /// What is sent.
+    /// What the command asks for.
     pub payload_hash: PayloadHash,
-    /// The order itself, to compare with what the venue has.
-    pub asked: Option<Box<NewOrder>>,
+    /// What is sent for it: compared with what the venue has, and sent again if the venue never had it.
+    pub asked: Option<Asked>,
     /// Not to be sent after this instant.
     pub deadline: Option<Timestamp>,
     /// When this was written.
@@ -52,6 +52,15 @@ pub struct Intent {
     pub attempts: u32,
     /// The venue's id, once known.
     pub order_id: Option<OrderId>,
+}
+
+/// What is sent for a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// One order under this very id.
+    Placement(Box<Placement>),
+    /// One order per symbol, each under an id of its own.
+    PerSymbol(Vec<Symbol>),
 }
 
 /// A cancel that overtook its order.

@@ -20,7 +20,7 @@ use crate::domain::outcome::{Acceptance, OrderResult, Refusal};
 use crate::domain::record::{CancelMark, RecordState};
 use crate::domain::{
     CancelTarget, ClientOrderId, CommandKind, ConditionName, Order, OrderId, OrderRecord, OrderStatus,
-    Strategy, Verdict,
+    Strategy, Symbol, Verdict,
 };
 use crate::wire::subject::CommandName;
 
@@ -47,9 +47,13 @@ pub(super) async fn run<V: Venue>(
     let verdict = match name.cancel_target() {
         CancelTarget::Client(id) => by_client_id(desk, &command, &id, &mut room).await,
         CancelTarget::Uuid(order_id, id) => by_uuid(desk, &command, order_id, &id, &mut room).await,
-        CancelTarget::All => wide(&desk.dealer, command.delivery.stored_at, None).await,
+        CancelTarget::All => wide(&desk.dealer, command.delivery.stored_at, Among::default()).await,
         CancelTarget::Strategy(strategy) => {
-            wide(&desk.dealer, command.delivery.stored_at, Some(&strategy)).await
+            let among = Among {
+                strategy: Some(&strategy),
+                symbol: None,
+            };
+            wide(&desk.dealer, command.delivery.stored_at, among).await
         }
     };
     let Some(verdict) = verdict else {
@@ -355,12 +359,36 @@ pub(super) async fn take_down<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -
     Some(())
 }
 
-/// Cancels every open order (of a strategy) that the venue had taken when the command was stored, lists again until
+/// Which open orders a wide cancel means; all of them by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Among<'a> {
+    /// Those of a strategy.
+    pub(super) strategy: Option<&'a Strategy>,
+    /// Those of a symbol.
+    pub(super) symbol: Option<&'a Symbol>,
+}
+
+impl Among<'_> {
+    fn holds(self, order: &Order) -> bool {
+        let of_strategy = self
+            .strategy
+            .is_none_or(|strategy| strategy.owns(&order.client_order_id));
+        let of_symbol = self.symbol.is_none_or(|wanted| {
+            order
+                .symbol
+                .as_ref()
+                .is_some_and(|symbol| symbol.same_instrument(wanted))
+        });
+        of_strategy && of_symbol
+    }
+}
+
+/// Cancels every open order (of a strategy, of a symbol) that the venue had taken when the command was stored, lists again until
 /// none is left, and says what became of each.
 pub(super) async fn wide<V: Venue>(
     dealer: &Dealer<V>,
     stored_at: Timestamp,
-    strategy: Option<&Strategy>,
+    among: Among<'_>,
 ) -> Option<Verdict> {
     // An order accepted after the cancel was stored was meant to live.
     let is_meant = |order: &Order| {
@@ -368,7 +396,7 @@ pub(super) async fn wide<V: Venue>(
             .created_at
             .or(order.submitted_at)
             .is_none_or(|created| created <= stored_at);
-        early && strategy.is_none_or(|strategy| strategy.owns(&order.client_order_id))
+        early && among.holds(order)
     };
     let give_up = Instant::now() + WIDE_PATIENCE;
     let mut pauses = Backoff::between(WIDE_PAUSES.0, WIDE_PAUSES.1);
@@ -441,7 +469,7 @@ pub(super) async fn wide<V: Venue>(
         (count, 0) => format!("{count} orders canceled, none remains"),
         (count, remaining) => format!("{count} orders asked to cancel, {remaining} still open"),
     };
-    if strategy.is_some() && venue_named > 0 {
+    if among.strategy.is_some() && venue_named > 0 {
         message += &format!(
             "; {venue_named} open orders bear the venue's own ids, such as exits of brackets, and are not touched"
         );

@@ -11,16 +11,20 @@ use tracing::{Instrument as _, error, info_span, warn};
 
 use super::dealer::{Dealer, Marks};
 use super::intake::Taken;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Line};
 use super::ledger::{Ledger, Page};
+use super::place::{OrderInHand, Origin, Work};
 use super::settle::{self, Addressee, Settlement};
+use super::symbols::SymbolsById;
 use super::venue::Venue;
-use super::{cancel, place};
+use super::{cancel, gate, place, replace};
 use crate::backoff::{Backoff, Reason};
 use crate::bus::{Delivery, Journal};
 use crate::clock::Clock;
-use crate::domain::outcome::DenialReason;
-use crate::domain::{ClientOrderId, CommandKind, NewOrder, Outcome, Verdict};
+use crate::domain::record::PayloadHash;
+use crate::domain::{
+    ClientOrderId, CloseScope, CommandKind, NewOrder, OrderName, Outcome, Strategy, Symbol, Verdict,
+};
 use crate::gateway::Gateway;
 use crate::telemetry::{Chain, metrics};
 use crate::wire;
@@ -33,6 +37,9 @@ pub(super) const WRITE_PAUSE: Duration = Duration::from_millis(500);
 /// How long after a POST ended without an answer its order may still turn up, at least. Whoever began it may also have
 /// died at once, so it is never shorter than a request may live.
 const ABSENCE_GRACE: Duration = Duration::from_secs(11);
+
+/// How long a replace may keep the commands behind it waiting while the ledger is asked what it is about.
+const SYMBOLS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How commands are treated.
 #[derive(Clone, Debug)]
@@ -50,7 +57,7 @@ pub struct Policy {
 /// The desk for commands.
 pub struct Desk<V> {
     inner: Arc<Inner<V>>,
-    lanes: Lanes,
+    symbols: SymbolsById,
     running: JoinSet<()>,
 }
 
@@ -61,6 +68,7 @@ pub(super) struct Inner<V> {
     pub(super) journal: Journal,
     pub(super) subjects: Subjects,
     pub(super) policy: Policy,
+    pub(super) lanes: Lanes,
 }
 
 impl<V: Venue> Inner<V> {
@@ -114,10 +122,11 @@ impl<V: Venue> Desk<V> {
             journal,
             subjects,
             policy,
+            lanes: Lanes::default(),
         };
         Self {
             inner: Arc::new(inner),
-            lanes: Lanes::default(),
+            symbols: SymbolsById::default(),
             running: JoinSet::new(),
         }
     }
@@ -128,7 +137,7 @@ impl<V: Venue> Desk<V> {
         loop {
             tokio::select! {
                 next = taken.recv() => match next { // cancel-safe: docs
-                    Some(taken) => self.begin(taken),
+                    Some(taken) => self.begin(taken).await,
                     None => break,
                 },
                 Some(ended) = self.running.join_next() => report(ended), // cancel-safe: docs
@@ -139,8 +148,8 @@ impl<V: Venue> Desk<V> {
         }
     }
 
-    /// Reads the command and starts it. Does not wait, so that places in lanes are taken in stream order.
-    fn begin(&mut self, taken: Taken) {
+    /// Reads the command and starts it. One after the other, so that places in lanes are taken in stream order.
+    async fn begin(&mut self, taken: Taken) {
         let Taken { delivery, permit } = taken;
         let desk = Arc::clone(&self.inner);
         let Some(subject) = desk.subjects.read_command(&delivery.subject) else {
@@ -173,10 +182,14 @@ impl<V: Venue> Desk<V> {
             trace,
         };
         match read(kind, id, content_type.as_deref(), &command.delivery.payload) {
-            Reading::Order(id, order) => {
-                let place = self.lanes.join(&order.symbols());
+            Reading::Place(id, asked) => {
+                let lines = self.lines(&id, &asked.work).await;
+                let place = desk.lanes.join(&lines);
+                let origin = Origin::of(&command.delivery);
+                let deadline = gate::deadline(origin.stored_at, asked.valid_until, desk.policy.max_age);
+                let order = OrderInHand::new(origin, id, asked.work, asked.hash, deadline);
                 let run = async move {
-                    place::run(&desk, command, id, *order, (place, permit)).await;
+                    place::run(&desk, command, order, (place, permit)).await;
                 };
                 self.running.spawn(run.instrument(span));
             }
@@ -195,6 +208,31 @@ impl<V: Venue> Desk<V> {
             }
         }
     }
+
+    /// Which lines a command joins, and what is remembered of it for the replaces that follow it.
+    async fn lines(&mut self, id: &ClientOrderId, work: &Work) -> Vec<Line> {
+        let symbols = match work {
+            Work::Order(order) => order.symbols(),
+            Work::Close { symbol, .. } => vec![symbol.clone()],
+            // Each of its orders joins its own line.
+            Work::CloseAll { .. } => return Vec::new(),
+            Work::Replace(replace) => match self.symbols_of(&replace.order).await {
+                Some(symbols) => symbols,
+                None => return vec![Line::Order(replace.order.text().clone())],
+            },
+        };
+        self.symbols.remember(id.clone(), symbols.clone());
+        symbols.into_iter().map(Line::Symbol).collect()
+    }
+
+    /// What an order trades: it was seen by this desk, or it is in the ledger.
+    async fn symbols_of(&self, name: &OrderName) -> Option<Vec<Symbol>> {
+        if let Some(symbols) = self.symbols.of(name.text()) {
+            return Some(symbols);
+        }
+        let page = tokio::time::timeout(SYMBOLS_PATIENCE, self.inner.ledger.read(name.text())).await;
+        page.ok()?.ok()?.symbols()
+    }
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
@@ -206,7 +244,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// What a delivery turned out to be.
 enum Reading {
-    Order(ClientOrderId, Box<NewOrder>),
+    Place(ClientOrderId, Box<ToPlace>),
     Cancel(CommandName),
     Refused(Option<CommandName>, Verdict),
 }
@@ -228,23 +266,88 @@ fn read(
             );
         }
     };
-    match (kind, name) {
-        (CommandKind::Order, CommandName::One(id)) => match wire::read_order(content_type, payload) {
-            Ok(order) => Reading::Order(id, Box::new(order)),
-            Err(error) => {
-                let message = error.to_string();
-                Reading::Refused(Some(CommandName::One(id)), Verdict::Invalid { message })
-            }
-        },
-        (CommandKind::Cancel, name) => Reading::Cancel(name),
-        (CommandKind::Order | CommandKind::Replace | CommandKind::Close, name) => {
-            let message = format!("this version does not {} yet", kind.as_str());
-            let verdict = Verdict::Denied {
-                reason: DenialReason::Unsupported,
-                message,
-            };
-            Reading::Refused(Some(name), verdict)
+    let (id, name) = match (kind, name) {
+        (CommandKind::Cancel, name) => return Reading::Cancel(name),
+        (_, CommandName::One(id)) => (id.clone(), CommandName::One(id)),
+        (_, name) => {
+            let message = format!("{} is no name of an order", name.text());
+            return Reading::Refused(Some(name), Verdict::Invalid { message });
         }
+    };
+    let placed = match kind {
+        CommandKind::Replace => wire::read_replace(content_type, payload).map(|replace| ToPlace {
+            hash: wire::replace_hash(&replace),
+            valid_until: replace.valid_until,
+            work: Work::Replace(Box::new(replace)),
+        }),
+        CommandKind::Close => wire::read_close(content_type, payload).map(|close| ToPlace {
+            hash: wire::close_hash(&close),
+            valid_until: close.valid_until,
+            work: match close.scope {
+                CloseScope::One(symbol, size) => Work::Close {
+                    symbol,
+                    size,
+                    cancel_orders: close.cancel_orders,
+                },
+                CloseScope::All(size) => Work::CloseAll {
+                    size,
+                    cancel_orders: close.cancel_orders,
+                },
+            },
+        }),
+        CommandKind::Order | CommandKind::Cancel => {
+            wire::read_order(content_type, payload).map(|order| ToPlace {
+                hash: wire::payload_hash(&order),
+                valid_until: order.valid_until,
+                work: Work::Order(Box::new(order)),
+            })
+        }
+    };
+    match placed {
+        Ok(placed) => match refusal(&id, &placed.work) {
+            Some(verdict) => Reading::Refused(Some(name), verdict),
+            None => Reading::Place(id, Box::new(placed)),
+        },
+        Err(error) => {
+            let message = error.to_string();
+            Reading::Refused(Some(name), Verdict::Invalid { message })
+        }
+    }
+}
+
+/// A command that creates an order, as it was read.
+struct ToPlace {
+    work: Work,
+    hash: PayloadHash,
+    valid_until: Option<Timestamp>,
+}
+
+/// What makes a command impossible that could be read.
+fn refusal(id: &ClientOrderId, work: &Work) -> Option<Verdict> {
+    match work {
+        Work::Replace(replace) => {
+            // By the venue's id it is known only when the venue has shown the order.
+            let OrderName::Client(named) = &replace.order else {
+                return None;
+            };
+            if named == id {
+                let message =
+                    format!("order is {named}, which is the replacement's own id; give it a new one");
+                return Some(Verdict::Invalid { message });
+            }
+            (Strategy::of(named.as_str()) != Strategy::of(id.as_str()))
+                .then(|| replace::other_strategy(named))
+        }
+        Work::CloseAll { .. } => {
+            let room = ClientOrderId::LEN_MAX - Symbol::LEN_MAX - 1;
+            (id.as_str().len() > room).then(|| Verdict::Invalid {
+                message: format!(
+                    "the id has {} bytes; with all it has at most {room}, for a dot and a symbol follow it",
+                    id.as_str().len()
+                ),
+            })
+        }
+        Work::Order(_) | Work::Close { .. } => None,
     }
 }
 

@@ -31,8 +31,13 @@ pub(super) fn deadline(
     })
 }
 
-/// Judges a command that creates an order.
-pub(super) fn passage(now: Timestamp, deadline: Option<Timestamp>, state: &GatewayState) -> Passage {
+/// Judges a command that creates an order. `reduces` says that the order can only make a position smaller.
+pub(super) fn passage(
+    now: Timestamp,
+    deadline: Option<Timestamp>,
+    state: &GatewayState,
+    reduces: bool,
+) -> Passage {
     if deadline.is_some_and(|deadline| now >= deadline) {
         return Passage::Closed(Verdict::Expired);
     }
@@ -50,7 +55,8 @@ pub(super) fn passage(now: Timestamp, deadline: Option<Timestamp>, state: &Gatew
     };
     match state.mode {
         GatewayMode::Normal => {}
-        // Which orders reduce a position is not known here yet; until it is, none is let through.
+        GatewayMode::ReduceOnly if reduces => {}
+        // Of other orders it is not known here yet whether they reduce a position; until it is, none is let through.
         GatewayMode::ReduceOnly => return denied("in mode reduce-only"),
         GatewayMode::CancelOnly => return denied("in mode cancel-only"),
         GatewayMode::Halted => return denied("halted"),
@@ -90,12 +96,12 @@ mod tests {
     #[test]
     fn the_deadline_is_the_first_instant_that_is_too_late() {
         let state = GatewayState::default();
-        assert_eq!(passage(at(9), Some(at(10)), &state), Passage::Open);
+        assert_eq!(passage(at(9), Some(at(10)), &state, false), Passage::Open);
         assert_eq!(
-            passage(at(10), Some(at(10)), &state),
+            passage(at(10), Some(at(10)), &state, false),
             Passage::Closed(Verdict::Expired)
         );
-        assert_eq!(passage(at(10), None, &state), Passage::Open);
+        assert_eq!(passage(at(10), None, &state, false), Passage::Open);
     }
 
     #[test]
@@ -110,11 +116,17 @@ mod tests {
             GatewayMode::CancelOnly,
             GatewayMode::ReduceOnly,
         ] {
-            let Passage::Closed(Verdict::Denied { message, .. }) = passage(at(0), None, &mode(shut)) else {
+            let Passage::Closed(Verdict::Denied { message, .. }) = passage(at(0), None, &mode(shut), false)
+            else {
                 panic!("{shut:?} let an order through");
             };
             assert!(message.ends_with(": lunch"), "{message}");
         }
+        assert_eq!(
+            passage(at(0), None, &mode(GatewayMode::ReduceOnly), true),
+            Passage::Open,
+            "what closes a position may pass"
+        );
         let condition = |holds_orders| Condition {
             name: ConditionName::Blind,
             reason: "socket closed".to_owned(),
@@ -126,12 +138,12 @@ mod tests {
             ..GatewayState::default()
         };
         assert_eq!(
-            passage(at(0), None, &state(true)),
+            passage(at(0), None, &state(true), false),
             Passage::Wait("blind: socket closed".to_owned())
         );
-        assert_eq!(passage(at(0), None, &state(false)), Passage::Open);
+        assert_eq!(passage(at(0), None, &state(false), false), Passage::Open);
         assert_eq!(
-            passage(at(9), Some(at(1)), &state(true)),
+            passage(at(9), Some(at(1)), &state(true), false),
             Passage::Closed(Verdict::Expired),
             "whoever waits past the deadline expires"
         );

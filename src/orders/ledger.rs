@@ -3,8 +3,8 @@
 //! The ledger is what tells a repeat from a first time, whatever the stream forgets: message ids, deliveries, acks.
 
 use crate::bus::{Bucket, BucketError, WriteError};
-use crate::domain::record::{CancelMark, Intent, PayloadHash, RecordState};
-use crate::domain::{ClientOrderId, CommandId, OrderId, OrderRecord, Outcome};
+use crate::domain::record::{Asked, CancelMark, Intent, PayloadHash, RecordState};
+use crate::domain::{ClientOrderId, CommandId, OrderId, OrderRecord, Outcome, Placement, Symbol, Verdict};
 use crate::wire::{self, subject};
 
 use jiff::Timestamp;
@@ -24,6 +24,35 @@ pub(super) struct Page {
     /// Something is there that is not ours, or not readable any more. Nothing can be concluded from it, so nothing is
     /// sent under this id.
     pub(super) spoilt: bool,
+}
+
+impl Page {
+    /// What the recorded order trades, as far as the record tells.
+    pub(super) fn symbols(&self) -> Option<Vec<Symbol>> {
+        let (intent, outcome) = match &self.record.as_ref()?.state {
+            RecordState::CancelMark => return None,
+            RecordState::Intent(intent) => (intent, None),
+            RecordState::Settled(intent, outcome, _) => (intent, Some(outcome)),
+        };
+        if let Some(Asked::Placement(placement)) = &intent.asked
+            && let Placement::New(order) = placement.as_ref()
+        {
+            return Some(order.symbols());
+        }
+        match &outcome?.verdict {
+            Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => {
+                Some(vec![acceptance.order.as_ref()?.symbol.clone()?])
+            }
+            Verdict::Rejected(_)
+            | Verdict::Denied { .. }
+            | Verdict::Expired
+            | Verdict::Invalid { .. }
+            | Verdict::Conflict { .. }
+            | Verdict::CanceledBeforeSend { .. }
+            | Verdict::Unresolved { .. }
+            | Verdict::ConfirmedAbsent => None,
+        }
+    }
 }
 
 impl Ledger {

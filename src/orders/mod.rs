@@ -23,6 +23,7 @@
 //! any state that only this process has: kill it anywhere, and ledger, stream and venue tell the next one enough.
 
 mod cancel;
+mod close;
 mod dealer;
 mod desk;
 mod gate;
@@ -30,9 +31,11 @@ mod intake;
 mod lanes;
 mod ledger;
 mod place;
+mod replace;
 mod resolve;
 mod settle;
 mod submit;
+mod symbols;
 #[cfg(test)]
 mod tests;
 mod venue;

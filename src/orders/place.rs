@@ -1,73 +1,181 @@
-//! One order command: decides by the ledger, sends or asks, records, and settles.
+//! One command that creates an order: decides by the ledger, sends or asks, records, and settles.
+//!
+//! What is sent for a plain order is the order itself. What is sent for a replace or a close is found out first
+//! ([`super::replace`], [`super::close`]), and then stands in the intent: whoever resumes it sends the same again.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::desk::{Command, Inner, WRITE_PAUSE, announce, outcome};
+use super::desk::{Command, Inner, WRITE_PAUSE, announce};
 use super::lanes::Place;
 use super::ledger::{self, Page, Step};
+use super::resolve::Asked as Looked;
 use super::submit::{self, Past, Sent, Submission};
 use super::venue::Venue;
-use super::{cancel, gate, resolve, settle};
+use super::{cancel, close, gate, replace, resolve, settle};
 use crate::backoff::{Backoff, Reason};
 use crate::bus::{Delivery, WriteError};
-use crate::domain::record::{Intent, PayloadHash, RecordState};
-use crate::domain::{ClientOrderId, CommandId, CommandKind, NewOrder, OrderRecord, Outcome, Verdict};
-use crate::wire;
+use crate::domain::record::{Asked, Intent, PayloadHash, RecordState};
+use crate::domain::{
+    ClientOrderId, CloseSize, CommandId, CommandKind, NewOrder, OrderId, OrderRecord, Outcome, Placement,
+    ReplaceOrder, Symbol, Verdict,
+};
 
-/// One order, from its lane to its ack. It keeps its place in the lane and its room in our memory until it is settled
-/// or only watched: what is watched for a day must not keep the news out.
-pub(super) async fn run<V: Venue>(
-    desk: &Inner<V>,
-    command: Command,
-    id: ClientOrderId,
-    order: NewOrder,
-    held: (Place, OwnedSemaphorePermit),
-) {
-    held.0.turn().await;
-    let hash = wire::payload_hash(&order);
-    let deadline = gate::deadline(command.delivery.stored_at, order.valid_until, desk.policy.max_age);
-    let mut order = OrderInHand {
-        command,
-        id,
-        order,
-        hash,
-        deadline,
-        attempts: 0,
-    };
-    match run_order(desk, &mut order).await {
-        Ended::Settled(outcome) => finish(desk, order, *outcome).await,
-        Ended::Unresolved(outcome) => {
-            announce(desk, &order.command, &outcome, Some(&order.order)).await;
-            // The symbol is free again, and so is the room; the order is watched on.
-            drop(held);
-            let since = order.deadline.unwrap_or(outcome.stored_at);
-            let Some(verdict) = resolve::watch(&desk.dealer, &order.id, Some(&order.order), since).await
-            else {
-                return hand_back(order.command.delivery).await;
-            };
-            match settle_late(desk, &mut order, verdict).await {
-                Some(outcome) => finish(desk, order, outcome).await,
-                None => hand_back(order.command.delivery).await,
-            }
+/// What a command wants to be made under its id.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// This very order.
+    Order(Box<NewOrder>),
+    /// Whatever takes the place of another order.
+    Replace(Box<ReplaceOrder>),
+    /// Whatever closes one position.
+    Close {
+        symbol: Symbol,
+        size: CloseSize,
+        cancel_orders: bool,
+    },
+    /// One order per position, each under an id of its own.
+    CloseAll { size: CloseSize, cancel_orders: bool },
+}
+
+impl Work {
+    const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Order(_) => CommandKind::Order,
+            Self::Replace(_) => CommandKind::Replace,
+            Self::Close { .. } | Self::CloseAll { .. } => CommandKind::Close,
         }
-        Ended::HandBack => hand_back(order.command.delivery).await,
+    }
+
+    /// Whether what comes of it can only make a position smaller.
+    const fn reduces(&self) -> bool {
+        match self {
+            Self::Order(_) | Self::Replace(_) => false,
+            Self::Close { .. } | Self::CloseAll { .. } => true,
+        }
     }
 }
 
-/// One order while it is in hand.
-struct OrderInHand {
-    command: Command,
-    id: ClientOrderId,
-    order: NewOrder,
-    hash: PayloadHash,
-    deadline: Option<Timestamp>,
-    attempts: u32,
+/// Where a command came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) id: CommandId,
+    pub(super) stored_at: Timestamp,
+    delivered: u64,
+    fresh: bool,
 }
 
-/// How the work on an order ended.
-enum Ended {
+impl Origin {
+    pub(super) fn of(delivery: &Delivery) -> Self {
+        Self {
+            id: delivery.id,
+            stored_at: delivery.stored_at,
+            delivered: delivery.delivered,
+            fresh: delivery.fresh,
+        }
+    }
+}
+
+/// One command that creates an order, from its lane to its ack. It keeps its place in the lane and its room in our
+/// memory until it is settled or only watched: what is watched for a day must not keep the news out.
+pub(super) async fn run<V: Venue>(
+    desk: &Inner<V>,
+    command: Command,
+    mut order: OrderInHand,
+    held: (Place, OwnedSemaphorePermit),
+) {
+    held.0.turn().await;
+    match run_order(desk, &mut order).await {
+        Ended::Settled(outcome) => finish(desk, command, &order, *outcome).await,
+        Ended::Unresolved(outcome) => {
+            announce(desk, &command, &outcome, order.asked_order()).await;
+            // The symbol is free again, and so is the room; the order is watched on.
+            drop(held);
+            match run_late(desk, &mut order).await {
+                Some(outcome) => finish(desk, command, &order, outcome).await,
+                None => hand_back(command.delivery).await,
+            }
+        }
+        Ended::HandBack => hand_back(command.delivery).await,
+    }
+}
+
+/// One command while it is in hand.
+pub(super) struct OrderInHand {
+    pub(super) origin: Origin,
+    pub(super) id: ClientOrderId,
+    pub(super) work: Work,
+    pub(super) hash: PayloadHash,
+    pub(super) deadline: Option<Timestamp>,
+    attempts: u32,
+    /// What is sent for it, once that is known.
+    asked: Option<Asked>,
+    /// Until when a venue that is not ready for a replace is asked again, and how soon.
+    patience: Option<(Instant, Backoff)>,
+}
+
+impl OrderInHand {
+    pub(super) fn new(
+        origin: Origin,
+        id: ClientOrderId,
+        work: Work,
+        hash: PayloadHash,
+        deadline: Option<Timestamp>,
+    ) -> Self {
+        let asked = match &work {
+            Work::Order(order) => Some(Asked::Placement(Box::new(Placement::New(order.as_ref().clone())))),
+            Work::Replace(_) | Work::Close { .. } | Work::CloseAll { .. } => None,
+        };
+        Self {
+            origin,
+            id,
+            work,
+            hash,
+            deadline,
+            attempts: 0,
+            asked,
+            patience: None,
+        }
+    }
+
+    fn placement(&self) -> Option<&Placement> {
+        match self.asked.as_ref()? {
+            Asked::Placement(placement) => Some(placement),
+            Asked::PerSymbol(_) => None,
+        }
+    }
+
+    /// Which order at the venue is replaced, once that is known.
+    pub(super) fn replaces(&self) -> Option<OrderId> {
+        match self.placement()? {
+            Placement::Replacement(replacement) => Some(replacement.replaces),
+            Placement::New(_) => None,
+        }
+    }
+
+    /// Until when the venue is asked again, counted from when that is asked first, and how soon.
+    pub(super) fn patience(&mut self, span: Duration, pauses: (Duration, Duration)) -> (Instant, Duration) {
+        let (until, backoff) = self
+            .patience
+            .get_or_insert_with(|| (Instant::now() + span, Backoff::between(pauses.0, pauses.1)));
+        (*until, backoff.next_delay())
+    }
+
+    /// The order that is sent, if it is a new one.
+    fn asked_order(&self) -> Option<&NewOrder> {
+        match self.placement()? {
+            Placement::New(order) => Some(order),
+            Placement::Replacement(_) => None,
+        }
+    }
+}
+
+/// How the work on a command ended.
+pub(super) enum Ended {
     /// The outcome is terminal and, where it must be, in the ledger.
     Settled(Box<Outcome>),
     /// The outcome is interim and in the ledger.
@@ -76,10 +184,19 @@ enum Ended {
     HandBack,
 }
 
-async fn finish<V: Venue>(desk: &Inner<V>, order: OrderInHand, outcome: Outcome) {
-    announce(desk, &order.command, &outcome, Some(&order.order)).await;
+/// What is to be sent for a command.
+pub(super) enum Prepared {
+    Ready(Asked),
+    /// Nothing: this is its outcome.
+    Over(Verdict),
+    /// The daemon is stopping.
+    Stopping,
+}
+
+async fn finish<V: Venue>(desk: &Inner<V>, command: Command, order: &OrderInHand, outcome: Outcome) {
+    announce(desk, &command, &outcome, order.asked_order()).await;
     settle::answer(
-        order.command.delivery,
+        command.delivery,
         settle::settlement(&outcome.verdict),
         outcome.verdict.reason(),
     )
@@ -95,9 +212,12 @@ async fn hand_back(delivery: Delivery) {
 }
 
 /// Decides by the ledger, begins or goes on, and records what came of it.
-async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended {
-    let delivery = &order.command.delivery;
-    let (command_id, stored_at) = (delivery.id, delivery.stored_at);
+pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended {
+    let Origin {
+        id: command_id,
+        stored_at,
+        ..
+    } = order.origin;
     loop {
         let Some(page) = desk.read_ledger(&order.id).await else {
             return Ended::HandBack;
@@ -108,35 +228,30 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
                 if desk.dealer.stop.is_cancelled() {
                     return Ended::HandBack;
                 }
+                let (asked, past) = match begin(desk, order).await {
+                    Begun::Send(asked, past) => (asked, past),
+                    Begun::Over(verdict) => {
+                        let intent = new_intent(desk, order);
+                        match record(desk, order, &intent, page, verdict).await {
+                            Some(ended) => return ended,
+                            None => continue,
+                        }
+                    }
+                    Begun::Stopping => return Ended::HandBack,
+                };
+                order.asked = Some(asked);
                 let intent = new_intent(desk, order);
-                // What can never be sent needs no intent: its outcome goes into the ledger at once. Not so what was
-                // delivered before: the venue is asked first, whoever had it then may have sent it.
-                let now = desk.dealer.clock.now();
-                let passage = gate::passage(now, order.deadline, &desk.dealer.gateway.state());
-                if let (gate::Passage::Closed(verdict), 1) = (passage, order.command.delivery.delivered) {
-                    match record(desk, order, &intent, page, verdict).await {
-                        Some(ended) => return ended,
-                        None => continue,
-                    }
-                }
                 match write_intent(desk, order, &intent, &page).await {
-                    Some(revision) => {
-                        let past = if order.command.delivery.fresh {
-                            Past::Clean
-                        } else {
-                            Past::Suspect
-                        };
-                        (intent, revision, past)
-                    }
+                    Some(revision) => (intent, revision, past),
                     None => continue, // somebody wrote, or nobody knows: read again and decide again
                 }
             }
             Step::Resume(intent) => {
-                order.attempts = intent.attempts.max(1);
+                order.resume(&intent);
                 (intent, page.revision, Past::Begun)
             }
             Step::Watch(intent) => {
-                order.attempts = intent.attempts.max(1);
+                order.resume(&intent);
                 let message = "the deadline passed with the outcome unknown; the order is watched".to_owned();
                 return Ended::Unresolved(Box::new(order_outcome(
                     desk,
@@ -193,20 +308,13 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
                 return Ended::Settled(Box::new(order_outcome(desk, order, verdict)));
             }
         };
-        let sent = {
-            let mut submission = Submission {
-                command: command_id,
-                stored_at,
-                id: &order.id,
-                order: &order.order,
-                deadline: order.deadline,
-                attempts: order.attempts,
-            };
-            let sent = submit::submit(&desk.dealer, &mut submission, past).await;
-            order.attempts = submission.attempts;
-            sent
-        };
-        let verdict = match sent {
+        let verdict = match send(desk, order, past).await {
+            Sent::Verdict(Verdict::Rejected(refusal)) if replace::may_pass(desk, order).await => {
+                debug!(message = refusal.message, "the order cannot be replaced yet");
+                withdraw(desk, order, page.record, revision).await;
+                order.asked = None;
+                continue;
+            }
             Sent::Verdict(verdict) => verdict,
             Sent::HandBack { doubt } => {
                 if !doubt {
@@ -230,6 +338,126 @@ async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended 
                     None => return Ended::HandBack,
                 },
             }
+        }
+    }
+}
+
+/// What is begun.
+enum Begun {
+    Send(Asked, Past),
+    /// Nothing: this is the command's outcome.
+    Over(Verdict),
+    /// The daemon is stopping.
+    Stopping,
+}
+
+/// Finds out what is to be sent for a command nobody has begun.
+async fn begin<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Begun {
+    // What can never be sent needs no intent: its outcome goes into the ledger at once. Not so what was delivered
+    // before: the venue is asked first, whoever had it then may have sent it.
+    let now = desk.dealer.clock.now();
+    let state = desk.dealer.gateway.state();
+    let passage = gate::passage(now, order.deadline, &state, order.work.reduces());
+    if let (gate::Passage::Closed(verdict), 1) = (passage, order.origin.delivered) {
+        return Begun::Over(verdict);
+    }
+    let past = if order.origin.fresh {
+        Past::Clean
+    } else {
+        Past::Suspect
+    };
+    if let Some(asked) = order.asked.clone() {
+        return Begun::Send(asked, past);
+    }
+    // What it comes to depends on what is at the venue now, its own order included: that one is looked for first.
+    let one = !matches!(order.work, Work::CloseAll { .. });
+    if past == Past::Suspect && one {
+        match resolve::look_before(&desk.dealer, &order.id, order.deadline).await {
+            Looked::Found(found) => return Begun::Over(resolve::found(&found, None)),
+            Looked::Absent => {}
+            Looked::TimeUp => return Begun::Over(Verdict::Expired),
+            Looked::Stopping => return Begun::Stopping,
+        }
+    }
+    // Found out while orders are held back, it would be old news when they are let go.
+    tokio::select! {
+        biased;
+        () = desk.dealer.stop.cancelled() => return Begun::Stopping,      // cancel-safe: level-triggered
+        () = desk.dealer.gateway.clear_to_send() => {}                    // cancel-safe: level-triggered
+        () = desk.dealer.until(order.deadline) => return Begun::Over(Verdict::Expired), // cancel-safe
+    }
+    let prepared = match &order.work {
+        Work::Order(new) => Prepared::Ready(Asked::Placement(Box::new(Placement::New(new.as_ref().clone())))),
+        Work::Replace(command) => replace::prepare(desk, &order.id, command, order.deadline).await,
+        Work::Close {
+            symbol,
+            size,
+            cancel_orders,
+        } => close::prepare(desk, order, symbol, *size, *cancel_orders).await,
+        Work::CloseAll { .. } => close::list(desk, order).await,
+    };
+    match prepared {
+        Prepared::Ready(asked) => Begun::Send(asked, Past::Clean),
+        Prepared::Over(verdict) => Begun::Over(verdict),
+        Prepared::Stopping => Begun::Stopping,
+    }
+}
+
+/// Sends what is to be sent, until its outcome is known or time is up.
+async fn send<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand, past: Past) -> Sent {
+    let placement = match &order.asked {
+        Some(Asked::Placement(placement)) => placement.as_ref(),
+        Some(Asked::PerSymbol(symbols)) => return close::each(desk, order, symbols, false).await,
+        None => {
+            // Written by a later version, or by nobody of ours. What cannot be read cannot be sent again.
+            let message = "the ledger does not tell what was sent under this client order id".to_owned();
+            return match resolve::ask(&desk.dealer, &order.id, Instant::now(), order.deadline).await {
+                Looked::Found(found) => Sent::Verdict(resolve::found(&found, None)),
+                Looked::Absent | Looked::TimeUp => Sent::Verdict(Verdict::Unresolved { message }),
+                Looked::Stopping => Sent::HandBack { doubt: true },
+            };
+        }
+    };
+    let mut submission = Submission {
+        command: order.origin.id,
+        stored_at: order.origin.stored_at,
+        id: &order.id,
+        asked: placement,
+        reduces: order.work.reduces(),
+        deadline: order.deadline,
+        attempts: order.attempts,
+    };
+    let sent = submit::submit(&desk.dealer, &mut submission, past).await;
+    order.attempts = submission.attempts;
+    match (sent, order.placement()) {
+        (Sent::Verdict(Verdict::Accepted(acceptance)), Some(Placement::Replacement(_))) => {
+            replace::follow(&desk.dealer, acceptance).await
+        }
+        (sent, _) => sent,
+    }
+}
+
+/// Watches what nobody could resolve by its deadline, and records what became of it. `None`: the daemon is stopping.
+pub(super) async fn run_late<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Option<Outcome> {
+    let since = order.deadline.unwrap_or(order.origin.stored_at);
+    let verdict = match &order.asked {
+        Some(Asked::PerSymbol(symbols)) => match close::each(desk, order, symbols, true).await {
+            Sent::Verdict(verdict) => verdict,
+            Sent::HandBack { .. } => return None,
+        },
+        Some(Asked::Placement(_)) | None => {
+            resolve::watch(&desk.dealer, &order.id, order.placement(), since).await?
+        }
+    };
+    settle_late(desk, order, verdict).await
+}
+
+impl OrderInHand {
+    /// Goes on from an intent: what stands there is what was sent.
+    fn resume(&mut self, intent: &Intent) {
+        self.attempts = intent.attempts.max(1);
+        if !matches!(self.work, Work::Order(_)) {
+            self.asked.clone_from(&intent.asked);
         }
     }
 }
@@ -258,11 +486,11 @@ async fn read_until_there<V: Venue>(desk: &Inner<V>, id: &ClientOrderId) -> Opti
 
 fn new_intent<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Intent {
     Intent {
-        command: CommandKind::Order,
-        id: order.command.delivery.id,
-        stored_at: order.command.delivery.stored_at,
+        command: order.work.kind(),
+        id: order.origin.id,
+        stored_at: order.origin.stored_at,
         payload_hash: order.hash,
-        asked: Some(Box::new(order.order.clone())),
+        asked: order.asked.clone(),
         deadline: order.deadline,
         at: desk.dealer.clock.now(),
         attempts: 0,
@@ -271,16 +499,17 @@ fn new_intent<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Intent {
 }
 
 fn order_outcome<V: Venue>(desk: &Inner<V>, order: &OrderInHand, verdict: Verdict) -> Outcome {
-    let id = order.id.as_str().to_owned();
-    outcome(
-        desk,
-        &order.command.delivery,
-        CommandKind::Order,
-        id,
-        order.deadline,
-        order.attempts,
+    Outcome {
+        client_order_id: order.id.as_str().to_owned(),
+        command: order.work.kind(),
+        id: order.origin.id,
+        stored_at: order.origin.stored_at,
+        at: desk.dealer.clock.now(),
+        deadline: order.deadline,
+        attempts: order.attempts,
         verdict,
-    )
+        repeated: false,
+    }
 }
 
 /// Writes the intent. `None`: it is not known to be there.
@@ -385,8 +614,7 @@ async fn settle_late<V: Venue>(
         .await?
         .record
         .and_then(|record| record.cancel_mark);
-    let is_canceled =
-        marked.is_some_and(|mark| mark.cancels(order.command.delivery.id, order.command.delivery.stored_at));
+    let is_canceled = marked.is_some_and(|mark| mark.cancels(order.origin.id, order.origin.stored_at));
     if let (Verdict::LateAccepted(acceptance), true) = (&verdict, desk.policy.cancel_late || is_canceled)
         && let Some(order_id) = acceptance.order_id
     {
@@ -396,7 +624,7 @@ async fn settle_late<V: Venue>(
     }
     loop {
         let page = read_until_there(desk, &order.id).await?;
-        if let Some(settled) = settled_meanwhile(&page, order.command.delivery.id) {
+        if let Some(settled) = settled_meanwhile(&page, order.origin.id) {
             return Some(*settled);
         }
         let intent = match page.record.as_ref().map(|record| &record.state) {

@@ -12,7 +12,7 @@ use crate::alpaca::rest::LookUpAnswer;
 use crate::backoff::{Backoff, Reason};
 use crate::domain::execution::Mismatch;
 use crate::domain::outcome::Acceptance;
-use crate::domain::{ClientOrderId, ConditionName, NewOrder, Order, Verdict};
+use crate::domain::{ClientOrderId, ConditionName, Order, Placement, Verdict};
 
 /// Healthy answers "no such order" that together count as absence. One proves nothing: the venue is eventually
 /// consistent, and says so.
@@ -99,7 +99,7 @@ pub(super) async fn look_before<V: Venue>(
 pub(super) async fn watch<V: Venue>(
     dealer: &Dealer<V>,
     id: &ClientOrderId,
-    asked: Option<&NewOrder>,
+    asked: Option<&Placement>,
     since: Timestamp,
 ) -> Option<Verdict> {
     let mut pause = Backoff::between(Duration::from_secs(5), Duration::from_secs(300));
@@ -125,15 +125,15 @@ pub(super) async fn watch<V: Venue>(
 }
 
 /// What an order found under our id means: ours, or somebody else's.
-pub(super) fn found(order: &Order, asked: Option<&NewOrder>) -> Verdict {
+pub(super) fn found(order: &Order, asked: Option<&Placement>) -> Verdict {
     match compare(order, asked) {
         Ok(acceptance) => Verdict::Accepted(acceptance),
         Err(mismatch) => conflict(order, mismatch),
     }
 }
 
-fn compare(order: &Order, asked: Option<&NewOrder>) -> Result<Acceptance, Mismatch> {
-    asked.map_or(Ok(()), |asked| order.agrees_with(asked))?;
+fn compare(order: &Order, asked: Option<&Placement>) -> Result<Acceptance, Mismatch> {
+    asked.map_or(Ok(()), |asked| order.is_what_was_asked(asked))?;
     Ok(Acceptance {
         order_id: order.id,
         order: Some(Box::new(order.clone())),

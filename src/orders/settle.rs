@@ -45,10 +45,15 @@ pub(super) fn settlement(verdict: &Verdict) -> Settlement {
 ///
 /// A conflict is not told there: under that id lives another order, which was not rejected.
 fn is_refusal(outcome: &Outcome) -> bool {
-    outcome.command == CommandKind::Order
-        && match outcome.verdict {
-            Verdict::Rejected(_)
-            | Verdict::Denied { .. }
+    let creates = match outcome.command {
+        CommandKind::Order | CommandKind::Replace | CommandKind::Close => true,
+        CommandKind::Cancel => false,
+    };
+    creates
+        && match &outcome.verdict {
+            // A replacement that lost to a fill was an order at the venue, which told of it.
+            Verdict::Rejected(refusal) => refusal.http_status != 200 && refusal.results.is_empty(),
+            Verdict::Denied { .. }
             | Verdict::Expired
             | Verdict::Invalid { .. }
             | Verdict::CanceledBeforeSend { .. }

@@ -15,7 +15,7 @@ use crate::alpaca::rest::SubmitAnswer;
 use crate::alpaca::{Lane, Permit};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::outcome::Refusal;
-use crate::domain::{ClientOrderId, CommandId, ConditionName, NewOrder, Verdict};
+use crate::domain::{ClientOrderId, CommandId, ConditionName, Placement, Verdict};
 
 /// What is known when sending begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +28,14 @@ pub(super) enum Past {
     Begun,
 }
 
-/// The order to send.
+/// What is to be sent.
 pub(super) struct Submission<'a> {
     pub(super) command: CommandId,
     pub(super) stored_at: Timestamp,
     pub(super) id: &'a ClientOrderId,
-    pub(super) order: &'a NewOrder,
+    pub(super) asked: &'a Placement,
+    /// It can only make a position smaller.
+    pub(super) reduces: bool,
     pub(super) deadline: Option<Timestamp>,
     /// POSTs begun, by whomever.
     pub(super) attempts: u32,
@@ -80,14 +82,14 @@ pub(super) async fn submit<V: Venue>(
     loop {
         next = match next {
             Next::Look => match resolve::look_before(dealer, submission.id, submission.deadline).await {
-                Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.order))),
+                Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.asked))),
                 Asked::Absent => Next::Send,
                 Asked::TimeUp => return late(true, submission),
                 Asked::Stopping => return Sent::HandBack { doubt },
             },
             Next::Ask(posted) => match resolve::ask(dealer, submission.id, posted, submission.deadline).await
             {
-                Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.order))),
+                Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.asked))),
                 Asked::Absent => {
                     info!(client_order_id = %submission.id, "the venue never had the order, sending it again");
                     Next::Send
@@ -99,7 +101,7 @@ pub(super) async fn submit<V: Venue>(
             Next::Confirm(posted, refusal) => {
                 match resolve::ask(dealer, submission.id, posted, submission.deadline).await {
                     Asked::Found(order) => {
-                        return Sent::Verdict(resolve::found(&order, Some(submission.order)));
+                        return Sent::Verdict(resolve::found(&order, Some(submission.asked)));
                     }
                     Asked::Absent => return Sent::Verdict(Verdict::Rejected(refusal)),
                     Asked::TimeUp => return late(true, submission),
@@ -143,14 +145,20 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
     if let Some(canceled) = canceled(dealer, submission, doubt) {
         return canceled;
     }
-    let (_in_flight, permit) = match leave_to_send(dealer, submission.deadline).await {
+    let (_in_flight, permit) = match leave_to_send(dealer, submission).await {
         Leave::Granted(in_flight, permit) => (in_flight, permit),
         Leave::Canceled => return Step::Again,
         Leave::Stopping => return Step::Stopping,
         Leave::Late => return Step::Late,
     };
     // From here to the first byte nothing waits: what is judged now is what holds when the POST begins.
-    match gate::passage(dealer.clock.now(), submission.deadline, &dealer.gateway.state()) {
+    let state = dealer.gateway.state();
+    match gate::passage(
+        dealer.clock.now(),
+        submission.deadline,
+        &state,
+        submission.reduces,
+    ) {
         Passage::Open => {}
         Passage::Wait(_) => return Step::Again,
         Passage::Closed(Verdict::Expired) => return Step::Late,
@@ -162,7 +170,7 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
         return canceled;
     }
     submission.attempts += 1;
-    let answer = dealer.venue.submit(permit, submission.id, submission.order).await;
+    let answer = dealer.venue.submit(permit, submission.id, submission.asked).await;
     let posted = Instant::now();
     match answer {
         SubmitAnswer::Accepted(acceptance) => {
@@ -220,7 +228,11 @@ enum Leave<'a> {
 /// Waits until nothing holds orders back, the wire has room, and so has the budget. None of these waits takes
 /// anything while it lasts. The place on the wire is held for the POST alone: an order in doubt keeps its symbol
 /// waiting, not everybody.
-async fn leave_to_send<V: Venue>(dealer: &Dealer<V>, deadline: Option<Timestamp>) -> Leave<'_> {
+async fn leave_to_send<'a, V: Venue>(dealer: &'a Dealer<V>, submission: &Submission<'_>) -> Leave<'a> {
+    let lane = match submission.asked {
+        Placement::New(_) if !submission.reduces => Lane::NewOrder,
+        Placement::New(_) | Placement::Replacement(_) => Lane::Change,
+    };
     let granted = async {
         dealer.gateway.clear_to_send().await;
         let in_flight = dealer
@@ -228,14 +240,14 @@ async fn leave_to_send<V: Venue>(dealer: &Dealer<V>, deadline: Option<Timestamp>
             .acquire()
             .await
             .expect("the semaphore is never closed");
-        (in_flight, dealer.venue.pacer().acquire(Lane::NewOrder).await)
+        (in_flight, dealer.venue.pacer().acquire(lane).await)
     };
     tokio::select! {
         biased;
         () = dealer.stop.cancelled() => Leave::Stopping,             // cancel-safe: level-triggered
         (in_flight, permit) = granted => Leave::Granted(in_flight, permit), // cancel-safe: all waits are
         () = dealer.marks.next() => Leave::Canceled,                 // cancel-safe: marks are looked at again
-        () = dealer.until(deadline) => Leave::Late,                  // cancel-safe: nothing is lost but time
+        () = dealer.until(submission.deadline) => Leave::Late,       // cancel-safe: nothing is lost but time
     }
 }
 

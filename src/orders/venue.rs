@@ -2,19 +2,19 @@
 
 use crate::alpaca::rest::{CancelAnswer, Client, LookUpAnswer, ReadError, SubmitAnswer};
 use crate::alpaca::{Lane, Pacer, Permit};
-use crate::domain::{ClientOrderId, NewOrder, Order, OrderId};
+use crate::domain::{ClientOrderId, Order, OrderId, Placement, Position};
 
 /// A venue that takes orders.
 pub trait Venue: Send + Sync + 'static {
     /// The account's request budget.
     fn pacer(&self) -> &Pacer;
 
-    /// One POST, nothing else.
+    /// One POST, or one PATCH, nothing else.
     fn submit(
         &self,
         permit: Permit,
         id: &ClientOrderId,
-        order: &NewOrder,
+        asked: &Placement,
     ) -> impl Future<Output = SubmitAnswer> + Send;
 
     /// Asks for an order by our id.
@@ -28,6 +28,9 @@ pub trait Venue: Send + Sync + 'static {
 
     /// Every open order, for cancels of many.
     fn open_orders(&self) -> impl Future<Output = Result<Vec<Order>, ReadError>> + Send;
+
+    /// Everything the account holds, for closing it.
+    fn positions(&self) -> impl Future<Output = Result<Vec<Position>, ReadError>> + Send;
 }
 
 impl Venue for Client {
@@ -35,8 +38,8 @@ impl Venue for Client {
         Self::pacer(self)
     }
 
-    async fn submit(&self, permit: Permit, id: &ClientOrderId, order: &NewOrder) -> SubmitAnswer {
-        Self::submit(self, permit, id, order).await
+    async fn submit(&self, permit: Permit, id: &ClientOrderId, asked: &Placement) -> SubmitAnswer {
+        Self::submit(self, permit, id, asked).await
     }
 
     async fn find(&self, id: &ClientOrderId) -> LookUpAnswer {
@@ -53,5 +56,8 @@ impl Venue for Client {
 
     async fn open_orders(&self) -> Result<Vec<Order>, ReadError> {
         Self::open_orders(self, Lane::Cancel).await
+    }
+    async fn positions(&self) -> Result<Vec<Position>, ReadError> {
+        Self::positions(self, Lane::Change).await.map(|read| read.value)
     }
 }

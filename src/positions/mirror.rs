@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::shelf::{Keys, Shelf};
+use crate::alpaca::Lane;
 use crate::alpaca::rest::{Client, ReadError};
 use crate::backoff::{Backoff, Reason};
 use crate::bus::{Bucket, Link};
@@ -74,7 +75,7 @@ trait Venue: Send + Sync {
 
 impl Venue for Client {
     async fn positions(&self) -> Result<Vec<Position>, ReadError> {
-        Ok(Self::positions(self).await?.value)
+        Ok(Self::positions(self, Lane::Read).await?.value)
     }
 
     async fn account(&self) -> Result<Account, ReadError> {

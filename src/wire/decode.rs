@@ -10,14 +10,15 @@ use super::proto::tradesvc as pb;
 use crate::domain::execution::{OrderClass, OrderType};
 use crate::domain::money::{self, NetPrice, NumberError};
 use crate::domain::order::{
-    AdvancedInstructions, Exits, Leg, PositionIntent, Pricing, Side, Size, StopLoss, Structure, TakeProfit,
-    TimeInForce, Trail,
+    AdvancedInstructions, Changes, Exits, Leg, Placement, PositionIntent, Pricing, Replacement, Side, Size,
+    StopLoss, Structure, TakeProfit, TimeInForce, Trail,
 };
 use crate::domain::outcome::{Acceptance, DenialReason, OrderResult, Refusal};
-use crate::domain::record::{CancelMark, Intent, RecordState};
+use crate::domain::record::{Asked, CancelMark, Intent, RecordState};
 use crate::domain::{
-    AssetClass, ClientOrderId, CommandId, CommandKind, ExecutionReport, NewOrder, Notional, Order, OrderId,
-    OrderRecord, OrderStatus, Outcome, Percent, Price, Quantity, Symbol, Verdict,
+    AssetClass, ClientOrderId, ClosePosition, CloseScope, CloseSize, CommandId, CommandKind, ExecutionReport,
+    NewOrder, Notional, Order, OrderId, OrderName, OrderRecord, OrderStatus, Outcome, Percent, Price,
+    Quantity, ReplaceOrder, Symbol, Verdict,
 };
 
 /// Why a payload could not be read. The text names the field and the fix.
@@ -43,17 +44,83 @@ fn refuse<T>(message: impl Into<String>) -> Read<T> {
 
 /// Reads a `Trade`, protobuf or JSON.
 pub fn read_order(content_type: Option<&str>, payload: &[u8]) -> Read<NewOrder> {
+    new_order(&message::<pb::Trade>("tradesvc.v0.Trade", content_type, payload)?)
+}
+
+/// Reads a `Replace`, protobuf or JSON.
+pub fn read_replace(content_type: Option<&str>, payload: &[u8]) -> Read<ReplaceOrder> {
+    let replace: pb::Replace = message("tradesvc.v0.Replace", content_type, payload)?;
+    if replace.order.is_empty() {
+        return refuse("order is required; name the order to replace by its client order id");
+    }
+    let order =
+        ClientOrderId::parse(&replace.order).map_err(|error| Unreadable::new(format!("order: {error}")))?;
+    let changes = changes(&replace)?;
+    if changes == Changes::default() {
+        return refuse("nothing is changed; give one of qty, tif, limit_price, stop_price and trail");
+    }
+    Ok(ReplaceOrder {
+        order: OrderName::new(order),
+        changes,
+        valid_until: instant("valid_until", replace.valid_until.as_ref())?,
+    })
+}
+
+fn changes(replace: &pb::Replace) -> Read<Changes> {
+    Ok(Changes {
+        quantity: number("qty", &replace.qty, Quantity::parse)?,
+        time_in_force: time_in_force(replace.tif)?,
+        limit: number("limit_price", &replace.limit_price, NetPrice::parse)?,
+        stop: number("stop_price", &replace.stop_price, Price::parse)?,
+        trail: number("trail", &replace.trail, Price::parse)?,
+    })
+}
+
+/// Reads a `ClosePosition`, protobuf or JSON.
+pub fn read_close(content_type: Option<&str>, payload: &[u8]) -> Read<ClosePosition> {
+    let close: pb::ClosePosition = message("tradesvc.v0.ClosePosition", content_type, payload)?;
+    let percentage = number("percentage", &close.percentage, Percent::parse)?;
+    if percentage.is_some_and(|share| share.decimal() > rust_decimal::Decimal::ONE_HUNDRED) {
+        return refuse("percentage is at most 100");
+    }
+    let size = match (number("qty", &close.qty, Quantity::parse)?, percentage) {
+        (None, None) => CloseSize::Everything,
+        (Some(qty), None) => CloseSize::Quantity(qty),
+        (None, Some(share)) => CloseSize::Percentage(share),
+        (Some(_), Some(_)) => {
+            return refuse("qty and percentage are both given; give one of them, or neither");
+        }
+    };
+    let scope = match (close.symbol.is_empty(), close.all) {
+        (true, true) if matches!(size, CloseSize::Quantity(_)) => {
+            return refuse("qty is given, but all has none; give percentage, or close one symbol at a time");
+        }
+        (true, true) => CloseScope::All(size),
+        (false, false) => CloseScope::One(symbol("symbol", &close.symbol)?, size),
+        (false, true) => return refuse("symbol and all are both given; give one of them"),
+        (true, false) => return refuse("symbol is required, or all"),
+    };
+    Ok(ClosePosition {
+        scope,
+        cancel_orders: close.cancel_orders,
+        valid_until: instant("valid_until", close.valid_until.as_ref())?,
+    })
+}
+
+/// A message of the schema, protobuf or JSON.
+fn message<M: prost::Message + Default>(name: &str, content_type: Option<&str>, payload: &[u8]) -> Read<M> {
     if payload.is_empty() {
-        return refuse("the payload is empty; publish a tradesvc.v0.Trade, as protobuf or as JSON");
+        return refuse(format!(
+            "the payload is empty; publish a {name}, as protobuf or as JSON"
+        ));
     }
-    let trade: pb::Trade = if json::is_json(content_type, payload) {
-        let bytes = json::to_protobuf("tradesvc.v0.Trade", payload)?;
-        pb::Trade::decode(bytes.as_slice())
+    if json::is_json(content_type, payload) {
+        let bytes = json::to_protobuf(name, payload)?;
+        M::decode(bytes.as_slice())
     } else {
-        pb::Trade::decode(payload)
+        M::decode(payload)
     }
-    .map_err(|error| Unreadable::new(format!("the payload is no tradesvc.v0.Trade: {error}")))?;
-    new_order(&trade)
+    .map_err(|error| Unreadable::new(format!("the payload is no {name}: {error}")))
 }
 
 /// Absent (`""`) or a number of some kind.
@@ -396,16 +463,34 @@ fn intent(record: &pb::OrderRecord) -> Read<Intent> {
         stored_at: required("stored_at", own_instant(record.stored_at.as_ref()))?,
         payload_hash,
         // What was valid when it was written may not be by the rules of a later version; it only serves to compare.
-        asked: record
-            .trade
-            .as_ref()
-            .and_then(|trade| new_order(trade).ok())
-            .map(Box::new),
+        asked: asked(record),
         deadline: own_instant(record.deadline.as_ref()),
         at: required("intent_at", own_instant(record.intent_at.as_ref()))?,
         attempts: record.attempts,
         order_id: OrderId::parse(&record.order_id),
     })
+}
+
+fn asked(record: &pb::OrderRecord) -> Option<Asked> {
+    let symbols: Vec<Symbol> = record
+        .close_symbols
+        .iter()
+        .filter_map(|symbol| Symbol::parse(symbol).ok())
+        .collect();
+    if !symbols.is_empty() {
+        return Some(Asked::PerSymbol(symbols));
+    }
+    let order = record.trade.as_ref().and_then(|trade| new_order(trade).ok());
+    let replacement = record.replace.as_ref().and_then(|replace| {
+        Some(Replacement {
+            replaces: OrderId::parse(&replace.order)?,
+            changes: changes(replace).ok()?,
+        })
+    });
+    let placement = order
+        .map(Placement::New)
+        .or(replacement.map(Placement::Replacement))?;
+    Some(Asked::Placement(Box::new(placement)))
 }
 
 fn command_kind(value: i32) -> Read<CommandKind> {
@@ -454,10 +539,10 @@ fn outcome_of(outcome: &pb::Outcome) -> Read<Outcome> {
             results: results.clone(),
         }),
         pb::OutcomeKind::Denied => {
-            let known = [DenialReason::Mode, DenialReason::Unsupported];
+            let known = [DenialReason::Mode, DenialReason::Strategy, DenialReason::Position];
             let reason = known.into_iter().find(|reason| reason.as_str() == outcome.reason);
             Verdict::Denied {
-                reason: reason.unwrap_or(DenialReason::Unsupported),
+                reason: reason.unwrap_or(DenialReason::Other),
                 message,
             }
         }

@@ -10,14 +10,14 @@ use super::proto::tradesvc as pb;
 use crate::domain::account::AccountStatement;
 use crate::domain::execution::{OrderClass, OrderType};
 use crate::domain::order::{
-    AdvancedInstructions, Exits, PositionIntent, Pricing, Side, Size, StopLoss, Structure, TakeProfit,
-    TimeInForce, Trail,
+    AdvancedInstructions, Changes, Exits, Placement, PositionIntent, Pricing, Side, Size, StopLoss,
+    Structure, TakeProfit, TimeInForce, Trail,
 };
 use crate::domain::outcome::{Acceptance, OrderResult, Refusal};
-use crate::domain::record::{Intent, PayloadHash, RecordState};
+use crate::domain::record::{Asked, Intent, PayloadHash, RecordState};
 use crate::domain::{
-    AssetClass, CommandKind, Condition, ExecutionReport, GatewayMode, GatewayState, Holdings, NewOrder,
-    Order, OrderRecord, Outcome, Position, Verdict,
+    AssetClass, ClosePosition, CloseScope, CloseSize, CommandKind, Condition, ExecutionReport, GatewayMode,
+    GatewayState, Holdings, NewOrder, Order, OrderRecord, Outcome, Position, ReplaceOrder, Symbol, Verdict,
 };
 
 /// A message ready to be published.
@@ -64,6 +64,56 @@ pub fn payload_hash(order: &NewOrder) -> PayloadHash {
     let mut trade = trade(order, true);
     trade.valid_until = None;
     Sha256::digest(trade.encode_to_vec()).into()
+}
+
+/// Fingerprint of a replace command, its deadline left out.
+pub fn replace_hash(replace: &ReplaceOrder) -> PayloadHash {
+    let message = pb::Replace {
+        order: replace.order.text().as_str().to_owned(),
+        ..changes(&replace.changes, true)
+    };
+    fingerprint("tradesvc.v0.Replace", &message)
+}
+
+/// Fingerprint of a close command, its deadline left out.
+pub fn close_hash(close: &ClosePosition) -> PayloadHash {
+    let (symbol, size) = match &close.scope {
+        CloseScope::One(symbol, size) => (Some(symbol), size),
+        CloseScope::All(size) => (None, size),
+    };
+    let mut message = pb::ClosePosition {
+        symbol: symbol.map(Symbol::to_string).unwrap_or_default(),
+        all: symbol.is_none(),
+        cancel_orders: close.cancel_orders,
+        ..pb::ClosePosition::default()
+    };
+    match size {
+        CloseSize::Everything => {}
+        CloseSize::Quantity(qty) => message.qty = qty.decimal().normalize().to_string(),
+        CloseSize::Percentage(share) => message.percentage = share.decimal().normalize().to_string(),
+    }
+    fingerprint("tradesvc.v0.ClosePosition", &message)
+}
+
+/// With the schema's name, so that no close passes for a replace.
+fn fingerprint(schema: &str, message: &impl Message) -> PayloadHash {
+    let mut hash = Sha256::new_with_prefix(schema);
+    hash.update(message.encode_to_vec());
+    hash.finalize().into()
+}
+
+fn changes(changes: &Changes, normalized: bool) -> pb::Replace {
+    let write = |value: Option<Decimal>| {
+        amount(value.map(|value| if normalized { value.normalize() } else { value }))
+    };
+    pb::Replace {
+        qty: write(changes.quantity.map(|qty| qty.decimal())),
+        tif: time_in_force(changes.time_in_force),
+        limit_price: write(changes.limit.map(|price| price.decimal())),
+        stop_price: write(changes.stop.map(|price| price.decimal())),
+        trail: write(changes.trail.map(|trail| trail.decimal())),
+        ..pb::Replace::default()
+    }
 }
 
 /// `normalized` writes `1.50` as `1.5`, so that two spellings of a number are one order.
@@ -554,7 +604,21 @@ fn write_intent(message: &mut pb::OrderRecord, intent: &Intent) {
     message.intent_at = Some(instant(intent.at));
     message.attempts = intent.attempts;
     message.order_id = text(intent.order_id);
-    message.trade = intent.asked.as_deref().map(|asked| trade(asked, false));
+    match &intent.asked {
+        None => {}
+        Some(Asked::PerSymbol(symbols)) => {
+            message.close_symbols = symbols.iter().map(Symbol::to_string).collect();
+        }
+        Some(Asked::Placement(placement)) => match placement.as_ref() {
+            Placement::New(order) => message.trade = Some(trade(order, false)),
+            Placement::Replacement(replacement) => {
+                message.replace = Some(pb::Replace {
+                    order: replacement.replaces.to_string(),
+                    ..changes(&replacement.changes, false)
+                });
+            }
+        },
+    }
 }
 
 /// What the gateway says of itself.

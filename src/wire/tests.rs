@@ -6,11 +6,12 @@ use prost::Message as _;
 
 use super::proto::tradesvc as pb;
 use super::*;
+use crate::domain::order::{Placement, Replacement};
 use crate::domain::outcome::{Acceptance, DenialReason, OrderResult, Refusal};
-use crate::domain::record::{CancelMark, Intent, RecordState};
+use crate::domain::record::{Asked, CancelMark, Intent, RecordState};
 use crate::domain::{
     ClientOrderId, CommandId, CommandKind, ExecutionReport, Holdings, NewOrder, Order, OrderId, OrderRecord,
-    Outcome, Verdict,
+    Outcome, Symbol, Verdict,
 };
 
 fn trade() -> pb::Trade {
@@ -221,6 +222,49 @@ fn an_order_of_every_kind_survives_the_ledger() {
     }
 }
 
+#[test]
+fn a_replace_and_a_close_survive_the_ledger() {
+    let replace = read_replace(None, br#"{"order": "o.1", "limit_price": "1.50", "tif": "gtc"}"#).unwrap();
+    let replaces = OrderId::parse("904837e3-3b76-47ec-b432-046db621571b").unwrap();
+    let symbols = vec![Symbol::parse("BRK.B").unwrap(), Symbol::parse("BTC/USD").unwrap()];
+    for asked in [
+        Asked::Placement(Box::new(Placement::Replacement(Replacement {
+            replaces,
+            changes: replace.changes.clone(),
+        }))),
+        Asked::PerSymbol(symbols),
+    ] {
+        let mut record = record_of(read(&trade()).unwrap(), None);
+        if let RecordState::Intent(intent) = &mut record.state {
+            intent.asked = Some(asked);
+        }
+        assert_eq!(read_record(&super::record(&record).bytes).unwrap(), record);
+    }
+}
+
+#[test]
+fn two_spellings_of_a_change_are_one_and_two_changes_are_two() {
+    let replace = |text: &str| replace_hash(&read_replace(None, text.as_bytes()).unwrap());
+    let close = |text: &str| close_hash(&read_close(None, text.as_bytes()).unwrap());
+    assert_eq!(
+        replace(r#"{"order": "o.1", "qty": "2.0"}"#),
+        replace(r#"{"order": "o.1", "qty": 2, "valid_until": "2030-01-01T00:00:00Z"}"#)
+    );
+    assert_ne!(
+        replace(r#"{"order": "o.1", "qty": 2}"#),
+        replace(r#"{"order": "o.2", "qty": 2}"#)
+    );
+    assert_eq!(
+        close(r#"{"symbol": "AAPL", "percentage": "50.0"}"#),
+        close(r#"{"symbol": "AAPL", "percentage": 50}"#)
+    );
+    assert_ne!(close(r#"{"symbol": "AAPL"}"#), close(r#"{"all": true}"#));
+    assert_ne!(
+        close(r#"{"symbol": "AAPL"}"#),
+        close(r#"{"symbol": "AAPL", "cancel_orders": true}"#)
+    );
+}
+
 fn record_of(asked: NewOrder, verdict: Option<Verdict>) -> OrderRecord {
     let at = Timestamp::from_second(1_800_000_000).unwrap();
     let id = CommandId {
@@ -232,7 +276,7 @@ fn record_of(asked: NewOrder, verdict: Option<Verdict>) -> OrderRecord {
         id,
         stored_at: at,
         payload_hash: payload_hash(&asked),
-        asked: Some(Box::new(asked)),
+        asked: Some(Asked::Placement(Box::new(Placement::New(asked)))),
         deadline: Some(at),
         at,
         attempts: 1,

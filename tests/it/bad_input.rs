@@ -151,30 +151,53 @@ async fn what_only_the_venue_can_judge_is_left_to_the_venue() {
 }
 
 #[tokio::test]
-async fn replaces_and_closes_are_denied_in_this_version() {
+async fn replaces_and_closes_that_make_no_sense_are_invalid_and_name_the_field() {
     let world = World::start().await;
-    world.order("working", &resting("AAPL")).await;
-    world.outcome("working").await;
-    let replace = proto::encode(
-        "tradesvc.v0.Replace",
-        &json!({"order": "working", "limit_price": "2"}),
-    );
-    world
-        .publish("replace.r1", HeaderMap::new(), replace)
-        .await
-        .unwrap();
-    let close = proto::encode("tradesvc.v0.ClosePosition", &json!({"symbol": "AAPL"}));
-    world.publish("close.c1", HeaderMap::new(), close).await.unwrap();
-    for (id, kind) in [("r1", "COMMAND_KIND_REPLACE"), ("c1", "COMMAND_KIND_CLOSE")] {
-        let outcome = world.outcome(id).await;
-        assert_eq!(outcome["kind"], "OUTCOME_KIND_DENIED", "{outcome}");
-        assert_eq!(outcome["command"], kind);
-        assert_eq!(outcome["reason"], "unsupported");
-        assert!(outcome["message"].as_str().unwrap().contains("this version"));
+    let cases = [
+        ("replace", json!({"order": "working"}), "nothing is changed"),
+        ("replace", json!({"limit_price": "2"}), "order is required"),
+        (
+            "replace",
+            json!({"order": "a b", "limit_price": "2"}),
+            "order: client order id",
+        ),
+        (
+            "replace",
+            json!({"order": "working", "qty": "-1"}),
+            "qty must be greater than zero",
+        ),
+        ("replace", json!({"order": "i4", "qty": "1"}), "give it a new one"),
+        ("close", json!({}), "symbol is required, or all"),
+        (
+            "close",
+            json!({"symbol": "AAPL", "all": true}),
+            "give one of them",
+        ),
+        (
+            "close",
+            json!({"symbol": "AAPL", "percentage": "100.5"}),
+            "at most 100",
+        ),
+        (
+            "close",
+            json!({"symbol": "AAPL", "qty": "1", "percentage": "5"}),
+            "or neither",
+        ),
+        ("close", json!({"all": true, "qty": "1"}), "qty is given"),
+    ];
+    for (at, (kind, message, expected)) in cases.iter().enumerate() {
+        let id = format!("i{at}");
+        world
+            .publish(&format!("{kind}.{id}"), HeaderMap::new(), message.to_string())
+            .await
+            .unwrap();
+        let outcome = world.outcome(&id).await;
+        assert_eq!(outcome["kind"], "OUTCOME_KIND_INVALID", "{message}: {outcome}");
+        let said = outcome["message"].as_str().unwrap();
+        assert!(said.contains(expected), "{message}: {said}");
     }
     world.settled().await;
-    assert_eq!(world.posts(), 1, "the working order is untouched");
-    world.status("working", "new").await;
+    assert_eq!(world.posts(), 0);
 }
 
 #[tokio::test]

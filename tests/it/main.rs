@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_input;
 mod cancels;
+mod changes;
 mod examples;
 mod holdings;
 mod orders;

@@ -21,7 +21,7 @@ use super::model::{self, ErrorJson, OrderJson, Shape};
 use crate::alpaca::clean;
 use crate::alpaca::pacer::PAUSE_UNSAID;
 use crate::domain::outcome::{Acceptance, Refusal};
-use crate::domain::{ClientOrderId, NewOrder, Order, OrderId};
+use crate::domain::{ClientOrderId, Order, OrderId, Placement};
 
 /// What became of a new order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +107,8 @@ pub enum ReadError {
     },
 }
 
-/// Judges the answer to a new order.
-pub(super) fn submit(exchange: Exchange, id: &ClientOrderId, asked: &NewOrder) -> SubmitAnswer {
+/// Judges the answer to a new order, or to a replacement.
+pub(super) fn submit(exchange: Exchange, id: &ClientOrderId, asked: &Placement) -> SubmitAnswer {
     let answer = match exchange {
         Ok(answer) => answer,
         Err(TransportError::NotSent(cause)) => {
@@ -302,13 +302,13 @@ fn id_is_taken(message: &str) -> bool {
     says("clientorderid") && (says("unique") || says("duplicate") || says("already"))
 }
 
-fn our_order(answer: &Answer, id: &ClientOrderId, asked: &NewOrder) -> Result<Order, String> {
+fn our_order(answer: &Answer, id: &ClientOrderId, asked: &Placement) -> Result<Order, String> {
     let order = parsed::<OrderJson>(answer)?;
     if order.client_order_id != id.as_str() {
         return Err("it shows an order with another client order id".to_owned());
     }
     order
-        .agrees_with(asked)
+        .is_what_was_asked(asked)
         .map_err(|mismatch| mismatch.to_string())?;
     Ok(order)
 }
@@ -327,7 +327,7 @@ mod tests {
     use crate::alpaca::pacer::RateSignal;
     use crate::alpaca::rest::model::PositionJson;
     use crate::domain::order::{Exits, Pricing, Side, Size, Structure, TimeInForce};
-    use crate::domain::{Price, Quantity, Symbol};
+    use crate::domain::{NewOrder, Price, Quantity, Symbol};
 
     const ORDER: &str = include_str!("../fixtures/order_limit.json");
     const BUYING_POWER: &str = include_str!("../fixtures/http_403_insufficient_buying_power.json");
@@ -338,8 +338,8 @@ mod tests {
     const NO_QTY: &str = r#"{"code":40010001,"message":"qty or notional is required"}"#;
     const HTML: &str = "<html><head><title>Attention Required</title></head></html>";
 
-    fn asked() -> NewOrder {
-        NewOrder {
+    fn asked() -> Placement {
+        Placement::New(NewOrder {
             structure: Structure::Single {
                 symbol: Symbol::parse("AAPL").unwrap(),
                 side: Side::Buy,
@@ -354,7 +354,7 @@ mod tests {
             position_intent: None,
             advanced: None,
             valid_until: None,
-        }
+        })
     }
 
     fn answer(status: u16, body: &str) -> Exchange {

@@ -17,11 +17,11 @@ use tokio::time::Instant;
 use super::answer::{Answer, Exchange, TransportError};
 use super::classify::{self, CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
 use super::model::{AccountJson, ClockJson, FillJson, OrderJson, PositionJson, Shape};
-use super::request::OrderBody;
+use super::request::{OrderBody, ReplaceBody};
 use super::route::route;
 use crate::alpaca::credential::Credential;
 use crate::alpaca::pacer::{Lane, Pacer, Permit};
-use crate::domain::{Account, ClientOrderId, FillActivity, MarketClock, NewOrder, Order, OrderId, Position};
+use crate::domain::{Account, ClientOrderId, FillActivity, MarketClock, Order, OrderId, Placement, Position};
 use crate::telemetry::metrics;
 
 /// TCP and TLS together.
@@ -121,10 +121,22 @@ impl Client {
         &self.pacer
     }
 
-    /// Places an order: one POST, nothing else. The caller got the permit first, and then judged deadline and
-    /// mode a last time. Dropped before it is ready, the outcome is unknown.
-    pub async fn submit(&self, permit: Permit, id: &ClientOrderId, order: &NewOrder) -> SubmitAnswer {
-        let body = match serde_json::to_vec(&OrderBody::new(id, order)) {
+    /// Places an order: one POST or one PATCH, nothing else. The caller got the permit first, and then judged
+    /// deadline and mode a last time. Dropped before it is ready, the outcome is unknown.
+    pub async fn submit(&self, permit: Permit, id: &ClientOrderId, asked: &Placement) -> SubmitAnswer {
+        let (method, path, body) = match asked {
+            Placement::New(order) => (
+                Method::POST,
+                "/v2/orders".to_owned(),
+                serde_json::to_vec(&OrderBody::new(id, order)),
+            ),
+            Placement::Replacement(replacement) => (
+                Method::PATCH,
+                format!("/v2/orders/{}", replacement.replaces),
+                serde_json::to_vec(&ReplaceBody::new(id, &replacement.changes)),
+            ),
+        };
+        let body = match body {
             Ok(body) => body,
             Err(error) => {
                 return SubmitAnswer::NotSent {
@@ -133,11 +145,9 @@ impl Client {
                 };
             }
         };
-        let url = self.url("/v2/orders", &[]);
-        let exchange = self
-            .exchange(permit, Method::POST, url, Some(body), BODY_MAX)
-            .await;
-        classify::submit(exchange, id, order)
+        let url = self.url(&path, &[]);
+        let exchange = self.exchange(permit, method, url, Some(body), BODY_MAX).await;
+        classify::submit(exchange, id, asked)
     }
 
     /// Asks for an order by its client order id, which may be anybody's text.
@@ -245,8 +255,8 @@ impl Client {
     }
 
     /// Everything the account holds.
-    pub async fn positions(&self) -> Result<Read<Vec<Position>>, ReadError> {
-        self.read::<Vec<PositionJson>>(Lane::Read, self.url("/v2/positions", &[]))
+    pub async fn positions(&self, lane: Lane) -> Result<Read<Vec<Position>>, ReadError> {
+        self.read::<Vec<PositionJson>>(lane, self.url("/v2/positions", &[]))
             .await
     }
 
@@ -402,7 +412,7 @@ mod tests {
     use super::*;
     use crate::alpaca::rest::test_server::{Reply, head, serve, whole_kept};
     use crate::domain::order::{Exits, Pricing, Side, Size, Structure, TimeInForce};
-    use crate::domain::{Price, Quantity, Symbol};
+    use crate::domain::{NewOrder, Price, Quantity, Symbol};
 
     const ORDER: &str = include_str!("../fixtures/order_limit.json");
 
@@ -434,7 +444,7 @@ mod tests {
         };
         let id = ClientOrderId::parse("momentum.1").unwrap();
         let permit = client.pacer().acquire(Lane::NewOrder).await;
-        client.submit(permit, &id, &order).await
+        client.submit(permit, &id, &Placement::New(order)).await
     }
 
     /// What comes of an order when the venue does this once. Whoever asks again is told that it was accepted, so
@@ -572,7 +582,7 @@ mod tests {
     async fn positions_say_when_they_were_true() {
         let reply = Reply::whole(200, "date: Thu, 12 Nov 2026 08:49:37 GMT\r\n", "[]");
         let (address, _requests) = serve(vec![reply]);
-        let read = client(&address).positions().await.unwrap();
+        let read = client(&address).positions(Lane::Read).await.unwrap();
         assert_eq!(read.value, []);
         assert_eq!(read.server_date.unwrap().to_string(), "2026-11-12T08:49:37Z");
     }

@@ -1,10 +1,11 @@
-//! The body of a new order: only what was asked for, decimals as strings, always our client order id.
+//! The bodies of a new order and of a replacement: only what was asked for, decimals as strings, always our client
+//! order id.
 
 use serde::Serialize;
 
 use super::words;
 use crate::domain::order::{
-    AdvancedInstructions, Exits, Leg, Pricing, Size, StopLoss, Structure, TakeProfit, Trail,
+    AdvancedInstructions, Changes, Exits, Leg, Pricing, Size, StopLoss, Structure, TakeProfit, Trail,
 };
 use crate::domain::{ClientOrderId, NewOrder};
 
@@ -44,6 +45,35 @@ pub(super) struct OrderBody<'a> {
     position_intent: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     advanced_instructions: Option<AdvancedBody<'a>>,
+}
+
+/// Body of `PATCH /v2/orders/{id}`. Without our own id a lost answer would leave a replacement of unknown name.
+#[derive(Serialize)]
+pub(super) struct ReplaceBody<'a> {
+    client_order_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qty: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_in_force: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_price: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_price: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trail: Option<String>,
+}
+
+impl<'a> ReplaceBody<'a> {
+    pub(super) fn new(client_order_id: &'a ClientOrderId, changes: &Changes) -> Self {
+        Self {
+            client_order_id: client_order_id.as_str(),
+            qty: changes.quantity.map(|qty| qty.to_string()),
+            time_in_force: changes.time_in_force.map(words::time_in_force),
+            limit_price: changes.limit.map(|price| price.to_string()),
+            stop_price: changes.stop.map(|price| price.to_string()),
+            trail: changes.trail.map(|trail| trail.to_string()),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,7 @@ pub(super) fn route(method: &Method, path: &str) -> &'static str {
         ("GET", "/v2/orders:by_client_order_id") => "GET /v2/orders:by_client_order_id",
         ("GET", order) if order.starts_with("/v2/orders/") => "GET /v2/orders/{id}",
         ("DELETE", order) if order.starts_with("/v2/orders/") => "DELETE /v2/orders/{id}",
+        ("PATCH", order) if order.starts_with("/v2/orders/") => "PATCH /v2/orders/{id}",
         ("GET", "/v2/positions") => "GET /v2/positions",
         ("GET", "/v2/account") => "GET /v2/account",
         ("GET", "/v2/clock") => "GET /v2/clock",

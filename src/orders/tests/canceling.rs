@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::Strategy;
-use crate::orders::cancel;
+use crate::orders::cancel::{self, Among};
 
 fn open_order(number: u32, client_order_id: &str) -> Order {
     Order {
@@ -13,7 +13,7 @@ fn open_order(number: u32, client_order_id: &str) -> Order {
 }
 
 async fn cancel_all(bench: &Bench) -> Verdict {
-    cancel::wide(&bench.dealer, after(seconds(1)), None)
+    cancel::wide(&bench.dealer, after(seconds(1)), Among::default())
         .await
         .unwrap()
 }
@@ -46,7 +46,11 @@ async fn a_wide_cancel_spares_what_came_after_it_and_what_is_not_meant() {
     bench.venue().open(open_order(2, "mean.1"), 0);
     bench.venue().open(open_order(3, "momentum.2"), 0);
     let strategy = Strategy::new("momentum");
-    let verdict = cancel::wide(&bench.dealer, after(seconds(1)), Some(&strategy)).await;
+    let among = Among {
+        strategy: Some(&strategy),
+        symbol: None,
+    };
+    let verdict = cancel::wide(&bench.dealer, after(seconds(1)), among).await;
     assert!(matches!(&verdict, Some(Verdict::Accepted(acceptance)) if acceptance.results.len() == 1));
     let canceled: Vec<_> = bench.venue().cancels().into_iter().map(|(id, _)| id).collect();
     assert_eq!(canceled, [open_order(3, "").id.unwrap()]);
@@ -57,7 +61,7 @@ async fn stopping_ends_a_wide_cancel_that_gets_no_answer() {
     let bench = Bench::new([], []);
     bench.venue().open(open_order(1, "momentum.1"), usize::MAX);
     let stop = at(seconds(100), || bench.dealer.stop.cancel());
-    let work = cancel::wide(&bench.dealer, after(seconds(1)), None);
+    let work = cancel::wide(&bench.dealer, after(seconds(1)), Among::default());
     assert_eq!(meanwhile(work, stop).await, None);
     assert_eq!(bench.venue().began.elapsed(), seconds(100));
 }

@@ -10,7 +10,7 @@ use super::at_venue;
 use crate::alpaca::rest::{CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
 use crate::alpaca::{Lane, Pacer, Permit};
 use crate::domain::outcome::{Acceptance, Refusal};
-use crate::domain::{ClientOrderId, NewOrder, Order, OrderId};
+use crate::domain::{ClientOrderId, Order, OrderId, Placement, Position};
 use crate::orders::Venue;
 
 /// What becomes of one POST. An unscripted one is [`Post::Accept`].
@@ -190,8 +190,11 @@ impl Venue for std::sync::Arc<FakeVenue> {
         &self.pacer
     }
 
-    async fn submit(&self, permit: Permit, _id: &ClientOrderId, order: &NewOrder) -> SubmitAnswer {
+    async fn submit(&self, permit: Permit, _id: &ClientOrderId, asked: &Placement) -> SubmitAnswer {
         drop(permit);
+        let Placement::New(order) = asked else {
+            panic!("this venue replaces nothing");
+        };
         let post = {
             let mut state = self.lock();
             state.posted_at.push(self.began.elapsed());
@@ -260,5 +263,9 @@ impl Venue for std::sync::Arc<FakeVenue> {
 
     async fn open_orders(&self) -> Result<Vec<Order>, ReadError> {
         Ok(self.lock().open.iter().map(|(order, _)| order.clone()).collect())
+    }
+
+    async fn positions(&self) -> Result<Vec<Position>, ReadError> {
+        Ok(Vec::new())
     }
 }

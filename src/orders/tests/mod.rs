@@ -20,8 +20,8 @@ use crate::clock::Clock;
 use crate::domain::order::{Exits, Pricing, Side, Size, Structure, TimeInForce};
 use crate::domain::record::CancelMark;
 use crate::domain::{
-    ClientOrderId, CommandId, GatewayMode, NewOrder, Order, OrderId, OrderStatus, Price, Quantity, Symbol,
-    Verdict,
+    ClientOrderId, CommandId, GatewayMode, NewOrder, Order, OrderId, OrderStatus, Placement, Price, Quantity,
+    Symbol, Verdict,
 };
 use crate::gateway::Gateway;
 use fake::{FakeVenue, Look, Post};
@@ -112,6 +112,7 @@ impl Bench {
     /// Sends the order. The deadline counts from when the test began.
     async fn submit(&self, past: Past, deadline: Option<Duration>) -> Sent {
         let id = id();
+        let asked = Placement::New(self.order.clone());
         let mut submission = Submission {
             command: CommandId {
                 stream_created: Timestamp::UNIX_EPOCH,
@@ -119,7 +120,8 @@ impl Bench {
             },
             stored_at: began(),
             id: &id,
-            order: &self.order,
+            asked: &asked,
+            reduces: false,
             deadline: deadline.map(after),
             attempts: 0,
         };

@@ -258,7 +258,13 @@ async fn a_suspect_order_is_not_sent_while_the_venue_does_not_answer() {
 
 /// Watches an order of which nothing is known since the test began. What it gave, and when.
 async fn watch(bench: &Bench, since: Timestamp) -> (Option<Verdict>, Duration) {
-    let verdict = resolve::watch(&bench.dealer, &id(), Some(&bench.order), since).await;
+    let verdict = resolve::watch(
+        &bench.dealer,
+        &id(),
+        Some(&Placement::New(bench.order.clone())),
+        since,
+    )
+    .await;
     (verdict, bench.venue().began.elapsed())
 }
 

@@ -151,6 +151,24 @@ impl World {
         stored.expect("the action stream takes the cancel")
     }
 
+    /// Publishes a replace as protobuf.
+    pub(crate) async fn replace(&self, id: &str, replace: &Value) -> PublishAck {
+        let payload = proto::encode("tradesvc.v0.Replace", replace);
+        let stored = self
+            .publish(&format!("replace.{id}"), HeaderMap::new(), payload)
+            .await;
+        stored.expect("the action stream takes the replace")
+    }
+
+    /// Publishes a close as protobuf.
+    pub(crate) async fn close(&self, id: &str, close: &Value) -> PublishAck {
+        let payload = proto::encode("tradesvc.v0.ClosePosition", close);
+        let stored = self
+            .publish(&format!("close.{id}"), HeaderMap::new(), payload)
+            .await;
+        stored.expect("the action stream takes the close")
+    }
+
     /// Publishes a command, as it is.
     pub(crate) async fn publish(
         &self,

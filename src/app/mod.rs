@@ -129,6 +129,7 @@ impl Daemon {
             "nats link",
             stages::follow_link(connection.clone(), self.gateway.clone()),
         );
+        tasks.helper("nats client", connection.clone().keep_alive());
         tasks.helper("beats", beats.clone().run(connection.clone()));
 
         let start = tokio::select! {

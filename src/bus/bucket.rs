@@ -1,14 +1,22 @@
 //! A key-value bucket with compare-and-set.
 //!
-//! A bucket read through its leader (the ledger) answers with what was last written, by whomever.
+//! Read through the leader of its stream, so it answers with what was last written, by whomever; and read as stored
+//! JSON, so that nothing a stranger wrote there can break the client.
 
 use std::time::Duration;
 
-use async_nats::jetstream::kv;
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::PublishErrorKind;
 use bytes::Bytes;
 use futures_util::{TryStreamExt, future};
 
 use super::Connection;
+use super::stored::{self, Wanted};
+
+/// Says which operation a message of a bucket is; a value that was put has none.
+const OPERATION: &str = "KV-Operation";
+/// The last revision of the key, as the writer knows it.
+const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
 
 /// Longest wait for a list of keys. The bucket holds hundreds.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,7 +25,8 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Bucket {
     name: String,
-    store: kv::Store,
+    stream: String,
+    connection: Connection,
 }
 
 /// A value and the revision a compare-and-set must name to replace it.
@@ -53,18 +62,19 @@ pub enum WriteError {
 impl Bucket {
     /// Opens a bucket that exists.
     pub async fn open(connection: &Connection, name: &str) -> Result<Self, BucketError> {
-        let opened = connection.jetstream().get_key_value(name).await;
-        opened
-            .map(|store| Self {
-                name: name.to_owned(),
-                store,
-            })
-            .map_err(|error| BucketError {
-                bucket: name.to_owned(),
-                action: "open",
-                key: String::new(),
-                cause: error.to_string(),
-            })
+        let stream = format!("KV_{name}");
+        let found = connection.jetstream().get_stream(&stream).await;
+        found.map_err(|error| BucketError {
+            bucket: name.to_owned(),
+            action: "open",
+            key: String::new(),
+            cause: error.to_string(),
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            stream,
+            connection: connection.clone(),
+        })
     }
 
     /// The value of a key; `None` when there is none or it was deleted.
@@ -74,59 +84,100 @@ impl Bucket {
 
     /// The value of a key, and the revision a compare-and-set must name: also that of a deleted key, 0 of a new one.
     pub async fn get_or_revision(&self, key: &str) -> Result<(Option<Entry>, u64), BucketError> {
-        let entry = self
-            .store
-            .entry(key)
+        let subject = self.subject(key);
+        let message = stored::read(&self.connection, &self.stream, Wanted::Last(&subject))
             .await
             .map_err(|error| self.error("read", key, &error))?;
-        Ok(match entry {
-            None => (None, 0),
-            Some(entry) => match entry.operation {
-                kv::Operation::Put => (
-                    Some(Entry {
-                        value: entry.value,
-                        revision: entry.revision,
-                    }),
-                    entry.revision,
-                ),
-                kv::Operation::Delete | kv::Operation::Purge => (None, entry.revision),
-            },
-        })
+        let Some(message) = message else {
+            return Ok((None, 0));
+        };
+        let revision = message.sequence;
+        // "DEL" or "PURGE".
+        if message
+            .header(OPERATION)
+            .is_some_and(|operation| operation != "PUT")
+        {
+            return Ok((None, revision));
+        }
+        let value = message.payload;
+        Ok((Some(Entry { value, revision }), revision))
     }
 
     /// Writes if nobody wrote since `revision`. Returns the new revision.
     pub async fn compare_and_set(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, WriteError> {
-        self.store
-            .update(key, value, revision)
-            .await
-            .map_err(|error| match error.kind() {
-                kv::UpdateErrorKind::WrongLastRevision => WriteError::Stale,
-                kv::UpdateErrorKind::InvalidKey
-                | kv::UpdateErrorKind::TimedOut
-                | kv::UpdateErrorKind::Other => WriteError::Unknown(self.error("write", key, &error)),
-            })
+        let mut headers = HeaderMap::new();
+        headers.insert(EXPECTED_REVISION, revision.to_string());
+        self.publish("write", key, headers, value).await
     }
 
     /// Writes, whatever is there. Returns the new revision.
     pub async fn put(&self, key: &str, value: Bytes) -> Result<u64, BucketError> {
-        self.store
-            .put(key, value)
+        self.publish("write", key, HeaderMap::new(), value)
             .await
-            .map_err(|error| self.error("write", key, &error))
+            .map_err(|error| self.unconditional("write", key, error))
     }
 
     /// Marks a key deleted.
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
-        self.store
-            .delete(key)
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "DEL");
+        self.publish("delete", key, headers, Bytes::new())
             .await
-            .map_err(|error| self.error("delete", key, &error))
+            .map(|_| ())
+            .map_err(|error| self.unconditional("delete", key, error))
+    }
+
+    /// Marks a key deleted if nobody wrote since `revision`.
+    pub async fn delete_revision(&self, key: &str, revision: u64) -> Result<(), WriteError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "DEL");
+        headers.insert(EXPECTED_REVISION, revision.to_string());
+        self.publish("delete", key, headers, Bytes::new())
+            .await
+            .map(|_| ())
+    }
+
+    async fn publish(
+        &self,
+        action: &'static str,
+        key: &str,
+        headers: HeaderMap,
+        value: Bytes,
+    ) -> Result<u64, WriteError> {
+        let sent = self
+            .connection
+            .jetstream()
+            .publish_with_headers(self.subject(key), headers, value)
+            .await;
+        let stored = match sent {
+            Ok(acknowledged) => acknowledged.await,
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(acknowledged) => Ok(acknowledged.sequence),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Err(WriteError::Stale),
+            Err(error) => Err(WriteError::Unknown(self.error(action, key, &error))),
+        }
+    }
+
+    /// The error of a write that named no revision.
+    fn unconditional(&self, action: &'static str, key: &str, error: WriteError) -> BucketError {
+        match error {
+            WriteError::Unknown(error) => error,
+            stale @ WriteError::Stale => self.error(action, key, &stale),
+        }
+    }
+
+    fn subject(&self, key: &str) -> String {
+        format!("$KV.{}.{key}", self.name)
     }
 
     /// The keys that begin with a prefix and have a value. Bounded in time: a listing without end is an error.
     pub async fn keys(&self, prefix: &str) -> Result<Vec<String>, BucketError> {
         let listing = async {
-            let keys = self.store.keys().await;
+            let store = self.connection.jetstream().get_key_value(&self.name).await;
+            let store = store.map_err(|error| self.error("list", prefix, &error))?;
+            let keys = store.keys().await;
             let keys = keys.map_err(|error| self.error("list", prefix, &error))?;
             keys.try_filter(|key| future::ready(key.starts_with(prefix)))
                 .try_collect()
@@ -135,13 +186,6 @@ impl Bucket {
         };
         let listed = tokio::time::timeout(LIST_TIMEOUT, listing).await;
         listed.unwrap_or_else(|late| Err(self.error("list", prefix, &late)))
-    }
-
-    /// Marks a key deleted if nobody wrote since `revision`.
-    pub async fn delete_revision(&self, key: &str, revision: u64) -> Result<(), WriteError> {
-        let deleted = self.store.delete_expect_revision(key, Some(revision)).await;
-        // Whether somebody wrote in between or nobody knows: either way it is not for certain gone.
-        deleted.map_err(|error| WriteError::Unknown(self.error("delete", key, &error)))
     }
 
     fn error(&self, action: &'static str, key: &str, cause: &dyn std::error::Error) -> BucketError {

@@ -1,14 +1,20 @@
-//! The connection to NATS: made once, kept for ever, watched.
+//! The connection to NATS: kept for ever, watched, and made anew when the client behind it has died.
+//!
+//! The client reconnects by itself, but bytes a publisher chose can end the task that does so (a header value with a
+//! lone CR: measured). Nobody above notices more than a reconnect.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, Event, jetstream};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::backoff::Backoff;
 use crate::config::{NatsAuth, NatsConfig};
+use crate::telemetry::Chain;
 
 /// A server that is silent for two of these is taken for dead: a half-open connection is found within 7 s.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -18,6 +24,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest pause between attempts to reconnect.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
+/// How often the client is asked whether it is alive. It answers from memory.
+const PULSE_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest wait for that answer. A client that is reconnecting gives none, and is alive.
+const PULSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pauses between clients that die one after the other.
+const REMAKE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// A client that lived so long did not die of what killed the one before it.
+const GOOD_AGE: Duration = Duration::from_secs(30);
 
 /// Whether the server can be reached, and how often it was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,9 +45,20 @@ pub struct Link {
 /// A connection that reconnects by itself for as long as it lives. Cheap to clone.
 #[derive(Clone)]
 pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: NatsConfig,
+    link: watch::Sender<Link>,
+    made: RwLock<Made>,
+}
+
+/// One client, and what stands on it.
+#[derive(Clone)]
+struct Made {
     client: async_nats::Client,
     jetstream: jetstream::Context,
-    link: watch::Receiver<Link>,
 }
 
 /// Why there is no connection, though nothing was wrong with the network.
@@ -55,7 +80,115 @@ pub enum ConnectError {
 impl Connection {
     /// Starts connecting and returns at once, connected or not; [`Connection::link`] tells.
     pub async fn start(config: &NatsConfig) -> Result<Self, ConnectError> {
-        let (sender, link) = watch::channel(Link::default());
+        let link = watch::Sender::new(Link::default());
+        let made = Made::new(config, link.clone()).await?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config: config.clone(),
+                link,
+                made: RwLock::new(made),
+            }),
+        })
+    }
+
+    /// Makes the client anew whenever it has died, until aborted.
+    pub async fn keep_alive(self) {
+        let mut pauses = Backoff::between(REMAKE_PAUSES.0, REMAKE_PAUSES.1);
+        let mut born = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep(PULSE_INTERVAL).await;
+            let client = self.client();
+            // Answered by the client's own task; an error says that there is none any more.
+            let pulse = tokio::time::timeout(PULSE_TIMEOUT, client.flush()).await;
+            let Ok(Err(cause)) = pulse else { continue };
+            self.shared.link.send_modify(|link| link.connected = false);
+            error!(%cause, "the nats client has died, most likely of a message it cannot read; making a new one");
+            if born.elapsed() > GOOD_AGE {
+                pauses.reset();
+            }
+            loop {
+                tokio::time::sleep(pauses.next_delay()).await;
+                match Made::new(&self.shared.config, self.shared.link.clone()).await {
+                    Ok(made) => {
+                        *self.shared.made.write().unwrap_or_else(PoisonError::into_inner) = made;
+                        born = tokio::time::Instant::now();
+                        break;
+                    }
+                    Err(error) => error!(error = %Chain(&error), "no new nats client could be made"),
+                }
+            }
+        }
+    }
+
+    /// Says that somebody else may have acted: whatever was known of the streams must be looked at anew.
+    pub fn suspect(&self) {
+        self.shared.link.send_modify(|link| link.generation += 1);
+    }
+
+    fn made(&self) -> Made {
+        // Nothing panics while it holds the lock.
+        self.shared
+            .made
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The core client.
+    pub(super) fn client(&self) -> async_nats::Client {
+        self.made().client
+    }
+
+    /// The JetStream context.
+    pub(super) fn jetstream(&self) -> jetstream::Context {
+        self.made().jetstream
+    }
+
+    /// Whether the server can be reached, as a value to watch.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.shared.link.subscribe()
+    }
+
+    /// Waits until the server can be reached.
+    pub async fn connected(&self) {
+        // The sender is ours, so the wait ends only with the connection.
+        let _ = self.link().wait_for(|link| link.connected).await;
+    }
+
+    /// What the server says of itself, while it is connected: version and server id.
+    pub fn server(&self) -> Option<(String, String)> {
+        self.client()
+            .try_server_info()
+            .map(|info| (info.version, info.server_id))
+    }
+
+    /// Sends what is buffered and closes.
+    pub async fn drain(&self, grace: Duration) {
+        let client = self.client();
+        let drained = async {
+            if let Err(error) = client.flush().await {
+                warn!(%error, "nats could not be flushed before closing");
+            }
+            if let Err(error) = client.drain().await {
+                warn!(%error, "nats could not be drained");
+            }
+        };
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            warn!("nats did not drain in time");
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("link", &*self.shared.link.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Made {
+    async fn new(config: &NatsConfig, link: watch::Sender<Link>) -> Result<Self, ConnectError> {
         let mut options = ConnectOptions::new()
             .name(&config.name)
             .ping_interval(PING_INTERVAL)
@@ -65,7 +198,7 @@ impl Connection {
             .max_reconnects(None)
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                note(&sender, &event);
+                note(&link, &event);
                 async {}
             });
         options = match &config.auth {
@@ -102,62 +235,7 @@ impl Connection {
             .timeout(REQUEST_TIMEOUT)
             .ack_timeout(REQUEST_TIMEOUT)
             .build(client.clone());
-        Ok(Self {
-            client,
-            jetstream,
-            link,
-        })
-    }
-
-    /// The core client.
-    pub(super) fn client(&self) -> &async_nats::Client {
-        &self.client
-    }
-
-    /// The JetStream context.
-    pub(super) fn jetstream(&self) -> &jetstream::Context {
-        &self.jetstream
-    }
-
-    /// Whether the server can be reached, as a value to watch.
-    pub fn link(&self) -> watch::Receiver<Link> {
-        self.link.clone()
-    }
-
-    /// Waits until the server can be reached.
-    pub async fn connected(&self) {
-        // The sender lives in the client's callback, which lives as long as `self.client`.
-        let _ = self.link.clone().wait_for(|link| link.connected).await;
-    }
-
-    /// What the server says of itself, while it is connected: version and server id.
-    pub fn server(&self) -> Option<(String, String)> {
-        self.client
-            .try_server_info()
-            .map(|info| (info.version, info.server_id))
-    }
-
-    /// Sends what is buffered and closes.
-    pub async fn drain(&self, grace: Duration) {
-        let drained = async {
-            if let Err(error) = self.client.flush().await {
-                warn!(%error, "nats could not be flushed before closing");
-            }
-            if let Err(error) = self.client.drain().await {
-                warn!(%error, "nats could not be drained");
-            }
-        };
-        if tokio::time::timeout(grace, drained).await.is_err() {
-            warn!("nats did not drain in time");
-        }
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("link", &*self.link.borrow())
-            .finish_non_exhaustive()
+        Ok(Self { client, jetstream })
     }
 }
 

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Batch;
-use async_nats::jetstream::stream::RawMessageErrorKind;
+use async_nats::jetstream::message::Info;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::beats::Beats;
 use super::delivery::Delivery;
+use super::stored::{self, Wanted};
 use super::{Connection, Link};
 
 /// How long one pull waits on the server for messages.
@@ -37,6 +39,28 @@ pub struct Puller {
     consumer: PullConsumer,
     /// The pull on its way, if there is one.
     batch: Option<Pull>,
+    /// The highest numbers seen in deliveries. Numbers that go back are those of a consumer or a stream made anew.
+    seen: Seen,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    delivery: u64,
+    first_delivery_of: u64,
+}
+
+impl Seen {
+    /// Notes a delivery's numbers. False: they went back.
+    fn note(&mut self, info: &Info<'_>) -> bool {
+        let is_first = info.delivered == 1;
+        let forward = info.consumer_sequence > self.delivery
+            && (!is_first || info.stream_sequence > self.first_delivery_of);
+        self.delivery = info.consumer_sequence;
+        if is_first {
+            self.first_delivery_of = info.stream_sequence;
+        }
+        forward
+    }
 }
 
 struct Pull {
@@ -91,6 +115,7 @@ impl Puller {
             stream_created,
             consumer,
             batch: None,
+            seen: Seen::default(),
         })
     }
 
@@ -144,7 +169,15 @@ impl Puller {
                     return Err(self.fail(&std::io::Error::other("the server is silent")));
                 }
             };
-            let trusted = self.link.borrow().generation == self.generation;
+            let forward = message.info().is_ok_and(|info| self.seen.note(&info));
+            if !forward {
+                warn!(
+                    consumer = self.name,
+                    "sequences went back: the stream or its consumer was made anew"
+                );
+                self.connection.suspect();
+            }
+            let trusted = forward && self.link.borrow().generation == self.generation;
             let taken = Delivery::take(
                 message,
                 self.stream_created,
@@ -176,23 +209,17 @@ impl Puller {
         } else {
             info.config.filter_subjects.clone()
         };
-        let stream = self.connection.jetstream().get_stream_no_info(&self.stream).await;
-        let stream = stream.map_err(|error| self.fail(&error))?;
         let mut found = Vec::new();
         for filter in filters {
-            let mut from = info.ack_floor.stream_sequence + 1;
+            // From the very first: what nobody will ever be given again lies below the consumer's floor.
+            let mut from = 1;
             while from <= last {
-                let message = stream
-                    .raw_message_builder()
-                    .sequence(from)
-                    .next_by_subject(&filter)
-                    .send()
-                    .await;
-                let message = match message {
-                    Ok(message) if message.sequence <= last => message,
-                    Ok(_) => break,
-                    Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => break,
-                    Err(error) => return Err(self.fail(&error)),
+                let wanted = Wanted::Next(&filter, from);
+                let message = stored::read(&self.connection, &self.stream, wanted)
+                    .await
+                    .map_err(|error| self.fail(&error))?;
+                let Some(message) = message.filter(|message| message.sequence <= last) else {
+                    break;
                 };
                 from = message.sequence + 1;
                 // The server finds the delivery by its stream sequence; the other numbers may be anything.
@@ -200,14 +227,13 @@ impl Puller {
                     "$JS.ACK.{}.{}.1.{}.0.0.0",
                     self.stream, self.name, message.sequence
                 );
-                let adopted = Delivery::adopt(
+                found.extend(Delivery::adopt(
                     message,
                     reply.into(),
                     self.stream_created,
                     &self.beats,
                     &self.connection,
-                );
-                found.extend(adopted.map_err(|error| self.fail(&*error))?);
+                ));
             }
         }
         found.sort_by_key(|delivery| delivery.id.sequence);

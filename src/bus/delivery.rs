@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::Connection;
 use super::beats::{Beats, InHand};
+use super::stored::{Headers, StoredMessage};
 use crate::domain::CommandId;
 
 /// Tries to have an ack confirmed. After that the message comes back, and the ledger knows what to do.
@@ -32,6 +33,8 @@ pub struct Delivery {
     pub subject: String,
     /// Its bytes.
     pub payload: Bytes,
+    /// Why the client itself cannot read it, and the headers as they are.
+    pub hostile: Option<(&'static str, Bytes)>,
     headers: HeaderMap,
     in_hand: InHand,
     connection: Connection,
@@ -78,6 +81,7 @@ impl Delivery {
             fresh: delivered == 1 && sequence > trusted_after,
             subject: message.subject.into_string(),
             payload: message.payload,
+            hostile: None,
             headers: message.headers.unwrap_or_default(),
             in_hand,
             connection: connection.clone(),
@@ -86,31 +90,37 @@ impl Delivery {
 
     /// Takes a message in hand that was delivered to somebody before. `None`: it is in hand already.
     pub(super) fn adopt(
-        message: jetstream::message::StreamMessage,
+        message: StoredMessage,
         reply: Subject,
         stream_created: Timestamp,
         beats: &Beats,
         connection: &Connection,
-    ) -> Result<Option<Self>, async_nats::Error> {
-        let stored_at = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos())?;
+    ) -> Option<Self> {
         let id = CommandId {
             stream_created,
             sequence: message.sequence,
         };
-        let Some(in_hand) = beats.take(id, reply) else {
-            return Ok(None);
+        let in_hand = beats.take(id, reply)?;
+        let (headers, hostile) = match message.headers {
+            // The server writes JSON, so a byte that is no character arrives as this one.
+            Headers::Read(_) if message.subject.contains(char::REPLACEMENT_CHARACTER) => {
+                (HeaderMap::new(), Some(("its subject is not UTF-8", Bytes::new())))
+            }
+            Headers::Read(headers) => (headers, None),
+            Headers::Hostile(bytes, reason) => (HeaderMap::new(), Some((reason, bytes))),
         };
-        Ok(Some(Self {
+        Some(Self {
             id,
-            stored_at,
+            stored_at: message.stored_at,
             delivered: 2, // once to somebody, once to us
             fresh: false,
-            subject: message.subject.into_string(),
+            subject: message.subject,
             payload: message.payload,
-            headers: message.headers,
+            hostile,
+            headers,
             in_hand,
             connection: connection.clone(),
-        }))
+        })
     }
 
     /// A header's text.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::RawMessageErrorKind;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tracing::warn;
 
 use super::Connection;
+use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::{CommandKind, ExecutionReport, Outcome};
 use crate::wire::subject::Subjects;
@@ -22,6 +23,10 @@ const DEAD_MAX: usize = 256 * 1024;
 const SEARCH_MAX: usize = 2048;
 /// Events read of one order. Most orders have fewer than ten.
 const UPDATES_MAX: usize = 10_000;
+/// Bytes of headers nobody could read that are kept.
+const HEADERS_MAX: usize = 16 * 1024;
+/// The header that tells a message from its repeat.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
 
 /// Where outcomes and order events go. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,6 +53,8 @@ pub struct DeadLetter<'a> {
     pub subject: &'a str,
     /// Its bytes.
     pub payload: Bytes,
+    /// Its headers, where they are what could not be read.
+    pub headers: Option<Bytes>,
     /// Why it could not be read.
     pub reason: &'a str,
     /// Which message, for the message id.
@@ -120,7 +127,7 @@ impl Journal {
         let mut reports = Vec::new();
         let mut from = 1;
         for _ in 0..UPDATES_MAX {
-            let Some(message) = self.next_on(&subject, from).await? else {
+            let Some(message) = self.stored(Wanted::Next(&subject, from)).await? else {
                 return Ok(reports);
             };
             from = message.sequence + 1;
@@ -143,6 +150,10 @@ impl Journal {
         headers.insert("Nalpaca-Reason", one_line(letter.reason));
         headers.insert("Nalpaca-Subject", one_line(letter.subject));
         headers.insert("Nalpaca-Stream-Sequence", letter.id.sequence.to_string());
+        if let Some(mut hostile) = letter.headers {
+            hostile.truncate(HEADERS_MAX);
+            headers.insert("Nalpaca-Original-Headers", STANDARD.encode(&hostile));
+        }
         let mut payload = letter.payload;
         if payload.len() > DEAD_MAX {
             // A whole one with its new headers may be more than the server takes, and would be tried for ever.
@@ -187,22 +198,18 @@ impl Journal {
     /// Whether a message with this id is on the subject.
     async fn holds(&self, subject: &str, id: &str) -> Result<bool, PublishError> {
         // What is looked for was mostly published a moment ago.
-        let last = self.last_on(subject).await?;
+        let has_it = |message: &StoredMessage| message.header(MESSAGE_ID) == Some(id);
+        let last = self.stored(Wanted::Last(subject)).await?;
         let Some(last) = last else { return Ok(false) };
-        if last
-            .headers
-            .get(async_nats::header::NATS_MESSAGE_ID)
-            .is_some_and(|found| found.as_str() == id)
-        {
+        if has_it(&last) {
             return Ok(true);
         }
         let mut from = 1;
         for _ in 0..SEARCH_MAX {
-            let Some(message) = self.next_on(subject, from).await? else {
+            let Some(message) = self.stored(Wanted::Next(subject, from)).await? else {
                 return Ok(false);
             };
-            let found = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
-            if found.is_some_and(|found| found.as_str() == id) {
+            if has_it(&message) {
                 return Ok(true);
             }
             from = message.sequence + 1;
@@ -210,40 +217,15 @@ impl Journal {
         Ok(false)
     }
 
-    /// The last message on a subject.
-    async fn last_on(&self, subject: &str) -> Result<Option<StreamMessage>, PublishError> {
-        let fail = |cause: String| PublishError {
-            subject: subject.to_owned(),
-            cause,
-        };
-        let stream = self.connection.jetstream().get_stream_no_info(&self.stream).await;
-        let stream = stream.map_err(|error| fail(error.to_string()))?;
-        match stream.raw_message_builder().last_by_subject(subject).send().await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
-            Err(error) => Err(fail(error.to_string())),
-        }
-    }
-
-    /// The first message on a subject from a sequence on.
-    async fn next_on(&self, subject: &str, from: u64) -> Result<Option<StreamMessage>, PublishError> {
-        let fail = |cause: String| PublishError {
-            subject: subject.to_owned(),
-            cause,
-        };
-        let stream = self.connection.jetstream().get_stream_no_info(&self.stream).await;
-        let message = stream
-            .map_err(|error| fail(error.to_string()))?
-            .raw_message_builder()
-            .sequence(from)
-            .next_by_subject(subject)
-            .send()
-            .await;
-        match message {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
-            Err(error) => Err(fail(error.to_string())),
-        }
+    /// A message of the journal.
+    async fn stored(&self, wanted: Wanted<'_>) -> Result<Option<StoredMessage>, PublishError> {
+        let read = stored::read(&self.connection, &self.stream, wanted).await;
+        read.map_err(|error| PublishError {
+            subject: match wanted {
+                Wanted::Next(subject, _) | Wanted::Last(subject) => subject.to_owned(),
+            },
+            cause: error.to_string(),
+        })
     }
 }
 

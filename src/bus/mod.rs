@@ -11,6 +11,7 @@ pub mod connection;
 pub mod consumer;
 pub mod delivery;
 pub mod journal;
+mod stored;
 pub mod topology;
 
 pub use beats::Beats;

@@ -181,7 +181,15 @@ impl<V: Venue> Desk<V> {
             spelling,
             trace,
         };
-        match read(kind, id, content_type.as_deref(), &command.delivery.payload) {
+        let reading = match &command.delivery.hostile {
+            None => read(kind, id, content_type.as_deref(), &command.delivery.payload),
+            Some((reason, _)) => {
+                let message =
+                    format!("the message would break a NATS client and was taken out unread: {reason}");
+                Reading::Refused(id.ok(), Verdict::Invalid { message })
+            }
+        };
+        match reading {
             Reading::Place(id, asked) => {
                 let lines = self.lines(&id, &asked.work).await;
                 let place = desk.lanes.join(&lines);

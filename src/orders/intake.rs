@@ -1,8 +1,10 @@
 //! Takes as many deliveries as can be held, adopts what others left, and hands them to the desk in stream order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,6 +18,10 @@ const BATCH_MAX: usize = 8;
 
 /// Failures in a row after which it is said that nothing is taken.
 const STUCK_AFTER: u32 = 4;
+
+/// How often what was delivered and is not in hand is looked for: what the client lost on the way, what it took for
+/// something else, and what a limit on deliveries has stranded. The server hands none of these out again by itself.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A delivery in hand, with its place in our memory.
 pub struct Taken {
@@ -46,6 +52,7 @@ impl Intake {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Reason::Nats);
         let mut adopted = None;
+        let mut swept = Instant::now();
         let mut failures = 0u32;
         while !stop.is_cancelled() {
             let turn = async {
@@ -55,8 +62,14 @@ impl Intake {
                 }
                 let generation = self.connection.link().borrow().generation;
                 if adopted != Some(generation) {
+                    self.puller.rebind().await.map_err(Stuck::Bus)?;
                     self.adopt().await?;
                     adopted = Some(generation);
+                    swept = Instant::now();
+                } else if swept.elapsed() >= SWEEP_INTERVAL {
+                    // Between two pulls nothing is on its way to us.
+                    self.adopt().await?;
+                    swept = Instant::now();
                 }
                 self.take().await
             };
@@ -91,7 +104,6 @@ impl Intake {
 
     /// Takes over what was delivered before, by us or by somebody else, and never settled.
     async fn adopt(&mut self) -> Result<(), Stuck> {
-        self.puller.rebind().await.map_err(Stuck::Bus)?;
         let outstanding = self.puller.outstanding().await.map_err(Stuck::Bus)?;
         if !outstanding.is_empty() {
             info!(

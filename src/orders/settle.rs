@@ -139,6 +139,7 @@ pub(super) async fn bury<V: Venue>(
         kind,
         subject: &delivery.subject,
         payload: delivery.payload.clone(),
+        headers: delivery.hostile.as_ref().map(|(_, headers)| headers.clone()),
         reason,
         id: delivery.id,
     };

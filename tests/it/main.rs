@@ -7,6 +7,7 @@ mod changes;
 mod examples;
 mod holdings;
 mod orders;
+mod poison;
 mod process;
 mod restarts;
 mod schema;

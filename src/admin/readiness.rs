@@ -16,7 +16,7 @@ pub struct Readiness {
     state: watch::Receiver<GatewayState>,
 }
 
-/// The latch that falls into place once, when everything has been started.
+/// The latch that is set while everything has been started.
 #[derive(Debug)]
 pub struct Started(watch::Sender<bool>);
 
@@ -24,6 +24,11 @@ impl Started {
     /// Everything has been started.
     pub fn set(&self) {
         self.0.send_replace(true);
+    }
+
+    /// Everything begins anew.
+    pub fn unset(&self) {
+        self.0.send_replace(false);
     }
 }
 
@@ -75,6 +80,7 @@ const fn is_informational(condition: &Condition) -> bool {
             !condition.holds_orders
         }
         ConditionName::Reconciling
+        | ConditionName::Standby
         | ConditionName::NatsDisconnected
         | ConditionName::AccountRefused
         | ConditionName::Stuck

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Daemon;
 use super::tasks::{Floor, Tasks};
 use crate::backoff::{Backoff, Reason};
-use crate::bus::{Beats, Connection, Journal, Puller};
+use crate::bus::{Beats, Connection, Journal, Lease, Puller};
 use crate::orders::{Desk, Intake, Ledger, Policy, Taken};
 
 /// Deliveries in hand for each POST that may be on the wire: the rest wait for their symbol's turn.
@@ -27,6 +27,7 @@ pub(super) async fn start(
     beats: &Beats,
     ledger: Ledger,
     journal: Journal,
+    lease: &Lease,
 ) {
     let stop = tasks.stop_of(Floor::Desk);
     let orders = &daemon.config.orders;
@@ -44,6 +45,7 @@ pub(super) async fn start(
         daemon.subjects.clone(),
         daemon.gateway.clone(),
         daemon.clock.clone(),
+        lease.clone(),
         policy,
         stop.clone(),
     );

@@ -1,15 +1,19 @@
 //! Builds and wires everything; owns the tasks, the start order and the stop order.
 //!
 //! ```text
-//!   start: admin (live) → NATS → objects → account → positions, drop copy listening → intakes → ready
-//!   stop:  not ready → no new commands → commands in hand settled or handed back → drop copy, mirrors →
-//!          NATS drained → exit
+//!   start: admin (live) → NATS → objects → lease → account → positions, drop copy listening → intakes → ready
+//!   stop:  not ready → no new commands → commands in hand settled or handed back → drop copy, mirrors → lease given
+//!          back → NATS drained → exit
 //! ```
+//!
+//! Everything from the lease on belongs to one term of leading. A daemon that loses its lease drops all of it at
+//! once, for it may not write any more, and stands by like any other: without a socket at the venue.
 //!
 //! A floor that is not there yet is waited for, in the open: a condition says what is missing, `/readyz` says so
 //! too, and the daemon goes on by itself when it comes. Two things end a start at once: settings that cannot work,
 //! and a venue that refuses our credentials when it is first asked.
 
+mod chair;
 mod desk;
 mod feeds;
 mod signals;
@@ -24,19 +28,21 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Readiness, Started};
 use crate::alpaca::{Credential, Pacer, rest};
-use crate::bus::{Beats, Connection, Journal, Topology};
+use crate::bus::{Beats, Candidate, Connection, Journal, Keeper, Lease, Topology};
 use crate::clock::Clock;
 use crate::config::{AlpacaConfig, Config};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::orders::Ledger;
-use crate::telemetry::MetricsHandle;
+use crate::telemetry::{MetricsHandle, metrics};
 use crate::wire::subject::Subjects;
 pub use signals::told_to_stop;
 
+use chair::Chair;
 use stages::DriftWatch;
 use state::StateWriter;
 use tasks::{Floor, Tasks};
@@ -71,6 +77,8 @@ struct Daemon {
     config: Config,
     clock: Clock,
     started_at: Timestamp,
+    /// This process, among all that ever went by the daemon's name.
+    process: Uuid,
     gateway: Gateway,
     subjects: Subjects,
     topology: Topology,
@@ -100,6 +108,7 @@ impl Daemon {
             config,
             clock,
             started_at,
+            process: Uuid::now_v7(),
             gateway,
             subjects,
             topology,
@@ -132,13 +141,96 @@ impl Daemon {
         tasks.helper("nats client", connection.clone().keep_alive());
         tasks.helper("beats", beats.clone().run(connection.clone()));
 
+        // Taken once: whoever lost the lease is not alone under its name, or was asleep.
+        let mut chair = self.take_chair();
+        let verdict = loop {
+            let term = self.term(&connection, &beats, &started, chair.is_some()).await;
+            match term {
+                Term::Lost => {
+                    chair = None;
+                    started.unset();
+                    metrics::leading(false);
+                    self.gateway
+                        .raise(ConditionName::Reconciling, "another daemon took over", true);
+                    // What a leader sees, and nobody looks at now.
+                    for name in [
+                        ConditionName::Blind,
+                        ConditionName::AccountRefused,
+                        ConditionName::Stuck,
+                        ConditionName::PositionsStale,
+                    ] {
+                        self.gateway.clear(name);
+                    }
+                }
+                Term::Ended(verdict) => break verdict,
+            }
+        };
+        connection.drain(DRAIN_GRACE).await;
+        admin_stop.cancel();
+        info!("stopped");
+        verdict
+    }
+
+    /// The chair of this daemon's name, where it would lead.
+    fn take_chair(&self) -> Option<Chair> {
+        let name = format!(
+            "{} {:?} {}",
+            self.config.instance, self.config.nats.servers, self.config.objects.bucket
+        );
+        Chair::take(&name)
+    }
+
+    /// Waits for the lease, and leads until told to stop, or until somebody else does.
+    async fn term(&self, connection: &Connection, beats: &Beats, started: &Started, alone: bool) -> Term {
+        let mut keeper = tokio::select! {
+            // Nothing is in hand yet, so standing by may be dropped at any time.
+            () = self.stop.cancelled() => return Term::Ended(Ok(Ended::Stopped)),
+            keeper = self.stand_by(connection, alone) => keeper,
+        };
+        let lease = keeper.lease();
+        let mut tasks = Tasks::new(self.stop.clone());
+        let led = {
+            let lead = self.lead(&mut tasks, connection, beats, started, &lease);
+            tokio::select! {
+                biased;
+                () = keeper.keep() => None,
+                ended = lead => Some(ended),
+            }
+        };
+        let Some(ended) = led else {
+            // Not a write more: all of it is somebody else's now.
+            tasks.finish().await;
+            return Term::Lost;
+        };
+        self.gateway.raise(ConditionName::Stopping, "told to stop", true);
+        let stop = async {
+            tasks.stop_floor(Floor::Desk, self.config.shutdown_timeout).await;
+            tasks.stop_floor(Floor::Feeds, FEEDS_GRACE).await;
+        };
+        tokio::select! {
+            () = keeper.keep() => {}
+            () = stop => {}
+        }
+        tasks.finish().await;
+        keeper.release().await;
+        Term::Ended(ended)
+    }
+
+    /// Starts everything, and waits until told to stop.
+    async fn lead(
+        &self,
+        tasks: &mut Tasks,
+        connection: &Connection,
+        beats: &Beats,
+        started: &Started,
+        lease: &Lease,
+    ) -> anyhow::Result<Ended> {
         let start = tokio::select! {
             // Nothing is in hand yet, so a start may be dropped half-way.
-            () = self.stop.cancelled() => Start::Stopped,
-            start = self.start(tasks, &connection, &beats) => start,
+            () = self.stop.cancelled() => return Ok(Ended::Stopped),
+            start = self.start(tasks, connection, beats, lease) => start,
         };
-        let verdict = match start {
-            Start::Stopped => Ok(Ended::Stopped),
+        match start {
             Start::CredentialsRefused => Ok(Ended::CredentialsRefused),
             Start::Ready => {
                 self.gateway.clear(ConditionName::Reconciling);
@@ -146,14 +238,28 @@ impl Daemon {
                 info!(environment = self.config.alpaca.environment.as_str(), "ready");
                 tasks.until_stop_or_failure().await.map(|()| Ended::Stopped)
             }
+        }
+    }
+
+    /// Waits until nobody else leads.
+    async fn stand_by(&self, connection: &Connection, alone: bool) -> Keeper {
+        stages::objects(self, connection).await;
+        let candidate = Candidate {
+            bucket: stages::open(connection, &self.config.objects.bucket).await,
+            clock: self.clock.clone(),
+            instance: self.config.instance.clone(),
+            process: self.process,
+            alone,
         };
-        self.gateway.raise(ConditionName::Stopping, "told to stop", true);
-        tasks.stop_floor(Floor::Desk, self.config.shutdown_timeout).await;
-        tasks.stop_floor(Floor::Feeds, FEEDS_GRACE).await;
-        connection.drain(DRAIN_GRACE).await;
-        admin_stop.cancel();
-        info!("stopped");
-        verdict
+        let keeper = candidate
+            .lead(|leader| {
+                let reason = format!("{} leads, epoch {}", leader.instance, leader.epoch);
+                self.gateway.raise(ConditionName::Standby, reason, true);
+            })
+            .await;
+        self.gateway.clear(ConditionName::Standby);
+        metrics::leading(true);
+        keeper
     }
 
     async fn serve_admin(
@@ -180,12 +286,17 @@ impl Daemon {
     }
 
     /// Everything between a connection and readiness.
-    async fn start(&self, tasks: &mut Tasks, connection: &Connection, beats: &Beats) -> Start {
-        stages::objects(self, connection).await;
+    async fn start(&self, tasks: &mut Tasks, connection: &Connection, beats: &Beats, lease: &Lease) -> Start {
         let names = &self.config.objects;
-        let bucket = stages::open(connection, &names.bucket).await;
-        let ledger = Ledger::new(stages::open(connection, &names.orders_bucket).await);
-        let journal = Journal::new(connection.clone(), self.subjects.clone(), &names.journal_stream);
+        let open = async |name| stages::open(connection, name).await.behind(lease.clone());
+        let bucket = open(&names.bucket).await;
+        let ledger = Ledger::new(open(&names.orders_bucket).await);
+        let journal = Journal::new(
+            connection.clone(),
+            self.subjects.clone(),
+            &names.journal_stream,
+            lease.clone(),
+        );
         let writer = StateWriter {
             bucket: bucket.clone(),
             gateway: self.gateway.clone(),
@@ -208,7 +319,7 @@ impl Daemon {
             return Start::CredentialsRefused;
         }
         feeds::start(self, tasks, &bucket, &journal, mirror).await;
-        desk::start(self, tasks, connection, beats, ledger, journal).await;
+        desk::start(self, tasks, connection, beats, ledger, journal, lease).await;
         Start::Ready
     }
 }
@@ -216,8 +327,15 @@ impl Daemon {
 /// How a start went.
 enum Start {
     Ready,
-    Stopped,
     CredentialsRefused,
+}
+
+/// How a term of leading, or the wait for one, ended.
+enum Term {
+    /// Somebody else leads.
+    Lost,
+    /// The daemon is to end.
+    Ended(anyhow::Result<Ended>),
 }
 
 fn credential(config: &AlpacaConfig) -> anyhow::Result<Credential> {

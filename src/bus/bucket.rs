@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt, future};
 
 use super::Connection;
+use super::lease::{Lease, NotLeading};
 use super::stored::{self, Wanted};
 
 /// Says which operation a message of a bucket is; a value that was put has none.
@@ -27,6 +28,8 @@ pub struct Bucket {
     name: String,
     stream: String,
     connection: Connection,
+    /// Nothing is written without it.
+    fence: Option<Lease>,
 }
 
 /// A value and the revision a compare-and-set must name to replace it.
@@ -74,7 +77,15 @@ impl Bucket {
             name: name.to_owned(),
             stream,
             connection: connection.clone(),
+            fence: None,
         })
+    }
+
+    /// The same bucket, written only while a lease is held.
+    #[must_use]
+    pub fn behind(mut self, fence: Lease) -> Self {
+        self.fence = Some(fence);
+        self
     }
 
     /// The value of a key; `None` when there is none or it was deleted.
@@ -144,6 +155,9 @@ impl Bucket {
         headers: HeaderMap,
         value: Bytes,
     ) -> Result<u64, WriteError> {
+        if self.fence.as_ref().is_some_and(|fence| !fence.holds()) {
+            return Err(WriteError::Unknown(self.error(action, key, &NotLeading)));
+        }
         let sent = self
             .connection
             .jetstream()

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::Connection;
+use super::lease::{Lease, NotLeading};
 use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::{CommandKind, ExecutionReport, Outcome};
@@ -34,6 +35,7 @@ pub struct Journal {
     connection: Connection,
     subjects: Subjects,
     stream: String,
+    fence: Lease,
 }
 
 /// Why a message is not known to be stored.
@@ -62,12 +64,13 @@ pub struct DeadLetter<'a> {
 }
 
 impl Journal {
-    /// A journal on a stream.
-    pub fn new(connection: Connection, subjects: Subjects, stream: impl Into<String>) -> Self {
+    /// A journal on a stream, written only while a lease is held.
+    pub fn new(connection: Connection, subjects: Subjects, stream: impl Into<String>, fence: Lease) -> Self {
         Self {
             connection,
             subjects,
             stream: stream.into(),
+            fence,
         }
     }
 
@@ -186,6 +189,9 @@ impl Journal {
             subject: subject.to_owned(),
             cause,
         };
+        if !self.fence.holds() {
+            return Err(fail(NotLeading.to_string()));
+        }
         let sent = self
             .connection
             .jetstream()

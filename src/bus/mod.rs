@@ -11,6 +11,7 @@ pub mod connection;
 pub mod consumer;
 pub mod delivery;
 pub mod journal;
+pub mod lease;
 mod stored;
 pub mod topology;
 
@@ -20,4 +21,5 @@ pub use connection::{Connection, Link};
 pub use consumer::{Puller, TakeError};
 pub use delivery::{Delivery, SettleError};
 pub use journal::{Journal, PublishError};
+pub use lease::{Candidate, Keeper, Lease};
 pub use topology::{Difference, Severity, Topology};

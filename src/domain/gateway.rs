@@ -43,6 +43,8 @@ impl Environment {
 pub enum ConditionName {
     /// Starting, or catching up after a loss of contact.
     Reconciling,
+    /// Another daemon leads, and this one waits for its end.
+    Standby,
     /// NATS cannot be reached.
     NatsDisconnected,
     /// The venue's trade updates cannot be seen.
@@ -61,8 +63,9 @@ pub enum ConditionName {
 
 impl ConditionName {
     /// Every condition, for metrics that must exist before anything is wrong.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Reconciling,
+        Self::Standby,
         Self::NatsDisconnected,
         Self::Blind,
         Self::AccountRefused,
@@ -76,6 +79,7 @@ impl ConditionName {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Reconciling => "reconciling",
+            Self::Standby => "standby",
             Self::NatsDisconnected => "nats_disconnected",
             Self::Blind => "blind",
             Self::AccountRefused => "account_refused",

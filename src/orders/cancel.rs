@@ -175,7 +175,7 @@ async fn leave_mark<V: Venue>(
         client_order_id: id.clone(),
         state,
         cancel_mark: Some(mark),
-        epoch: 0,
+        epoch: desk.dealer.lease.epoch(),
     };
     match desk.ledger.write(&marked, revision).await {
         Ok(_) => true,

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::Lease;
 use crate::clock::Clock;
 use crate::domain::ClientOrderId;
 use crate::domain::record::CancelMark;
@@ -24,6 +25,8 @@ pub(super) struct Dealer<V> {
     pub(super) marks: Marks,
     /// How long after a POST ended without an answer, or may have, its order may still turn up.
     pub(super) absence_grace: Duration,
+    /// The right to act.
+    pub(super) lease: Lease,
     /// POSTs on the wire at once.
     pub(super) in_flight: Semaphore,
     /// Nothing new begins once this is cancelled; what is on the wire is seen to its end.

@@ -19,7 +19,7 @@ use super::symbols::SymbolsById;
 use super::venue::Venue;
 use super::{cancel, gate, place, replace};
 use crate::backoff::{Backoff, Reason};
-use crate::bus::{Delivery, Journal};
+use crate::bus::{Delivery, Journal, Lease};
 use crate::clock::Clock;
 use crate::domain::record::PayloadHash;
 use crate::domain::{
@@ -104,6 +104,7 @@ impl<V: Venue> Desk<V> {
         subjects: Subjects,
         gateway: Gateway,
         clock: Clock,
+        lease: Lease,
         policy: Policy,
         stop: CancellationToken,
     ) -> Self {
@@ -112,6 +113,7 @@ impl<V: Venue> Desk<V> {
             gateway,
             clock,
             marks: Marks::default(),
+            lease,
             absence_grace: ABSENCE_GRACE.max(policy.request_timeout + Duration::from_secs(1)),
             in_flight: Semaphore::new(policy.max_in_flight.max(1)),
             stop,

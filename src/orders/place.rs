@@ -248,7 +248,11 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
             }
             Step::Resume(intent) => {
                 order.resume(&intent);
-                (intent, page.revision, Past::Begun)
+                // A former leader that wakes up finds the record changed under it, and writes nothing.
+                match claim(desk, &page).await {
+                    Some(revision) => (intent, revision, Past::Begun),
+                    None => continue,
+                }
             }
             Step::Watch(intent) => {
                 order.resume(&intent);
@@ -523,7 +527,7 @@ async fn write_intent<V: Venue>(
         client_order_id: order.id.clone(),
         state: RecordState::Intent(intent.clone()),
         cancel_mark: page.record.as_ref().and_then(|record| record.cancel_mark),
-        epoch: 0,
+        epoch: desk.dealer.lease.epoch(),
     };
     match desk.ledger.write(&record, page.revision).await {
         Ok(revision) => Some(revision),
@@ -539,6 +543,29 @@ async fn write_intent<V: Venue>(
             tokio::time::sleep(WRITE_PAUSE).await;
             None
         }
+    }
+}
+
+/// Makes a record ours that another leader wrote. `None`: it is not known to be.
+async fn claim<V: Venue>(desk: &Inner<V>, page: &Page) -> Option<u64> {
+    let epoch = desk.dealer.lease.epoch();
+    match &page.record {
+        Some(record) if record.epoch != epoch => {
+            let record = OrderRecord {
+                epoch,
+                ..record.clone()
+            };
+            match desk.ledger.write(&record, page.revision).await {
+                Ok(revision) => Some(revision),
+                Err(WriteError::Stale) => None,
+                Err(WriteError::Unknown(error)) => {
+                    warn!(%error, "a record may or may not be ours now");
+                    tokio::time::sleep(WRITE_PAUSE).await;
+                    None
+                }
+            }
+        }
+        Some(_) | None => Some(page.revision),
     }
 }
 
@@ -584,7 +611,7 @@ async fn record<V: Venue>(
         client_order_id: order.id.clone(),
         state: RecordState::Settled(intent, Box::new(outcome.clone()), None),
         cancel_mark: page.record.and_then(|record| record.cancel_mark),
-        epoch: 0,
+        epoch: desk.dealer.lease.epoch(),
     };
     match desk.ledger.write(&record, page.revision).await {
         Ok(_) => {

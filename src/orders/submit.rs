@@ -152,6 +152,9 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
         Leave::Late => return Step::Late,
     };
     // From here to the first byte nothing waits: what is judged now is what holds when the POST begins.
+    if !dealer.lease.holds() {
+        return Step::Again;
+    }
     let state = dealer.gateway.state();
     match gate::passage(
         dealer.clock.now(),
@@ -235,6 +238,7 @@ async fn leave_to_send<'a, V: Venue>(dealer: &'a Dealer<V>, submission: &Submiss
     };
     let granted = async {
         dealer.gateway.clear_to_send().await;
+        dealer.lease.held().await;
         let in_flight = dealer
             .in_flight
             .acquire()

@@ -30,6 +30,7 @@ const UPDATES_DROPPED: &str = "nalpaca_updates_dropped_total";
 const POSITIONS_AGE: &str = "nalpaca_positions_age_seconds";
 const POSITIONS_REFRESH: &str = "nalpaca_positions_refresh_total";
 const CONDITION: &str = "nalpaca_condition";
+const LEADING: &str = "nalpaca_leading";
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ enum Type {
 }
 
 /// Name, type, unit of measure and meaning of every metric.
-const FAMILIES: [(&str, Type, Unit, &str); 19] = [
+const FAMILIES: [(&str, Type, Unit, &str); 20] = [
     (
         BUILD_INFO,
         Type::Gauge,
@@ -150,6 +151,12 @@ const FAMILIES: [(&str, Type, Unit, &str); 19] = [
         Unit::Count,
         "1 while the named condition lasts.",
     ),
+    (
+        LEADING,
+        Type::Gauge,
+        Unit::Count,
+        "1 while this daemon holds the lease, 0 while it stands by.",
+    ),
 ];
 
 /// Around 100 ms, what an order should take, and up to its default deadline of two minutes.
@@ -218,6 +225,7 @@ fn begin() {
     let (version, revision) = (env!("CARGO_PKG_VERSION"), env!("NALPACA_REVISION"));
     gauge!(BUILD_INFO, "version" => version, "revision" => revision).set(1.0);
     nats_connected(false);
+    leading(false);
     stream_up(false);
     deliveries_in_hand(0);
     for name in [NATS_RECONNECTS, REDELIVERED, UPDATES_PUBLISHED] {
@@ -234,6 +242,11 @@ fn begin() {
 /// Settings were accepted but will not do what they seem to.
 pub fn config_warnings(count: usize) {
     gauge!(CONFIG_WARNINGS).set(count as f64);
+}
+
+/// This daemon holds the lease, or stands by.
+pub fn leading(leads: bool) {
+    gauge!(LEADING).set(truth(leads));
 }
 
 /// NATS is connected, or not.

@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use prost::Message as _;
+use uuid::Uuid;
 
 use super::json;
 use super::proto::tradesvc as pb;
@@ -17,8 +18,8 @@ use crate::domain::outcome::{Acceptance, DenialReason, OrderResult, Refusal};
 use crate::domain::record::{Asked, CancelMark, Intent, RecordState};
 use crate::domain::{
     AssetClass, ClientOrderId, ClosePosition, CloseScope, CloseSize, CommandId, CommandKind, ExecutionReport,
-    NewOrder, Notional, Order, OrderId, OrderName, OrderRecord, OrderStatus, Outcome, Percent, Price,
-    Quantity, ReplaceOrder, Symbol, Verdict,
+    LeaseRecord, NewOrder, Notional, Order, OrderId, OrderName, OrderRecord, OrderStatus, Outcome, Percent,
+    Price, Quantity, ReplaceOrder, Symbol, Verdict,
 };
 
 /// Why a payload could not be read. The text names the field and the fix.
@@ -412,6 +413,19 @@ fn own_instant(given: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
 
 fn required<T>(field: &str, value: Option<T>) -> Read<T> {
     value.ok_or_else(|| Unreadable::new(format!("{field} is absent")))
+}
+
+/// Reads a lease of our own writing.
+pub fn read_lease(payload: &[u8]) -> Read<LeaseRecord> {
+    let lease = pb::Lease::decode(payload)
+        .map_err(|error| Unreadable::new(format!("the key holds no Lease: {error}")))?;
+    Ok(LeaseRecord {
+        instance: lease.instance,
+        process: Uuid::parse_str(&lease.process)
+            .map_err(|error| Unreadable::new(format!("process: {error}")))?,
+        epoch: lease.epoch,
+        at: required("at", own_instant(lease.at.as_ref()))?,
+    })
 }
 
 /// Reads a ledger record of our own writing.

@@ -17,7 +17,8 @@ use crate::domain::outcome::{Acceptance, OrderResult, Refusal};
 use crate::domain::record::{Asked, Intent, PayloadHash, RecordState};
 use crate::domain::{
     AssetClass, ClosePosition, CloseScope, CloseSize, CommandKind, Condition, ExecutionReport, GatewayMode,
-    GatewayState, Holdings, NewOrder, Order, OrderRecord, Outcome, Position, ReplaceOrder, Symbol, Verdict,
+    GatewayState, Holdings, LeaseRecord, NewOrder, Order, OrderRecord, Outcome, Position, ReplaceOrder,
+    Symbol, Verdict,
 };
 
 /// A message ready to be published.
@@ -619,6 +620,17 @@ fn write_intent(message: &mut pb::OrderRecord, intent: &Intent) {
             }
         },
     }
+}
+
+/// Who leads.
+pub fn lease(record: &LeaseRecord) -> Encoded {
+    let message = pb::Lease {
+        instance: record.instance.clone(),
+        process: record.process.to_string(),
+        epoch: record.epoch,
+        at: Some(instant(record.at)),
+    };
+    encoded("tradesvc.v0.Lease", &message)
 }
 
 /// What the gateway says of itself.

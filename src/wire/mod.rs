@@ -10,12 +10,12 @@ mod proto;
 pub mod subject;
 
 pub use decode::{
-    Unreadable, read_account_version, read_close, read_order, read_outcome, read_positions_version,
-    read_record, read_replace, read_update,
+    Unreadable, read_account_version, read_close, read_lease, read_order, read_outcome,
+    read_positions_version, read_record, read_replace, read_update,
 };
 pub use encode::{
     Encoded, StateContext, account, close_hash, disowned_account, disowned_position, disowned_positions,
-    outcome, payload_hash, position, positions, record, replace_hash, state, trade_update,
+    lease, outcome, payload_hash, position, positions, record, replace_hash, state, trade_update,
 };
 pub use json::{decode_to_json, is_json, known_messages};
 

@@ -11,6 +11,7 @@ mod poison;
 mod process;
 mod restarts;
 mod schema;
+mod standby;
 mod support;
 mod template;
 mod topology;

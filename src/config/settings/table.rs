@@ -51,7 +51,7 @@ pub const SECTIONS: &[Section] = &[
                 "INSTANCE",
                 Kind::Text,
                 "",
-                "Name of this process, in the state it publishes and in NATS' list of connections. Default: the host's name.",
+                "Name of this daemon, in the state and the lease it writes and in NATS' list of connections. One of two daemons leads; one that is restarted under its name leads again at once. Default: the host's name.",
             ),
             Setting::new(
                 "ACTION_STREAM",

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dealer::{Dealer, Marks};
 use super::submit::{self, Past, Sent, Submission};
+use crate::bus::Lease;
 use crate::clock::Clock;
 use crate::domain::order::{Exits, Pricing, Side, Size, Structure, TimeInForce};
 use crate::domain::record::CancelMark;
@@ -95,6 +96,7 @@ impl Bench {
             gateway: Gateway::new(clock.clone()),
             clock,
             marks: Marks::default(),
+            lease: Lease::for_ever(),
             absence_grace: seconds(11),
             in_flight: Semaphore::new(8),
             stop: CancellationToken::new(),

@@ -147,6 +147,23 @@ impl Daemon {
         signal(child, "TERM");
     }
 
+    /// Stops its process in its tracks.
+    pub(crate) fn pause(&self) {
+        signal(self.child.as_ref().expect("the daemon was started"), "STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        signal(self.child.as_ref().expect("the daemon was started"), "CONT");
+    }
+
+    /// A second one with the same environment, but for its name.
+    pub(crate) fn another(&self, instance: &str) -> Self {
+        let mut environment = self.environment.clone();
+        environment.insert("INSTANCE".to_owned(), instance.to_owned());
+        Self::start(environment)
+    }
+
     /// Waits for its end. Returns the exit code.
     pub(crate) async fn ended(&mut self) -> i32 {
         let child = self.child.as_mut().expect("the daemon was started");

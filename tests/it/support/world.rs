@@ -134,6 +134,11 @@ impl World {
         Plan::new().start().await
     }
 
+    /// Runs a second daemon beside the first.
+    pub(crate) fn another(&self, instance: &str) -> Daemon {
+        self.daemon.another(instance)
+    }
+
     /// Publishes an order as protobuf. `id` as it is spelled in the subject.
     pub(crate) async fn order(&self, id: &str, order: &Value) -> PublishAck {
         let payload = proto::encode("tradesvc.v0.Trade", order);

@@ -311,6 +311,7 @@ impl Daemon {
             connection: connection.clone(),
             gateway: self.gateway.clone(),
             mode: self.config.provision,
+            names: names.clone(),
         };
         tasks.helper("drift", stages::watch_drift(watch));
         // What the process before us left is disowned before anything can keep us waiting.

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Daemon;
 use crate::alpaca::rest::{self, ReadError};
 use crate::backoff::{Backoff, Reason};
-use crate::bus::{Beats, Bucket, Connection, Difference, Severity, Topology};
-use crate::config::Provision;
+use crate::bus::{Beats, Bucket, Census, Connection, Difference, Severity, Topology};
+use crate::config::{ObjectNames, Provision};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::telemetry::{Chain, MetricsHandle, metrics};
 
 /// How often the NATS objects are compared with their declaration.
-const DRIFT_INTERVAL: Duration = Duration::from_secs(30);
+const DRIFT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often gauges are read.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest pause before the objects are looked at again during the start.
@@ -131,11 +131,13 @@ pub(super) struct DriftWatch {
     pub(super) connection: Connection,
     pub(super) gateway: Gateway,
     pub(super) mode: Provision,
+    pub(super) names: ObjectNames,
 }
 
 /// Compares the objects with their declaration for as long as the daemon runs; repairs what its mode allows.
 pub(super) async fn watch_drift(watch: DriftWatch) {
     let mut noticed: Vec<Difference> = Vec::new();
+    let mut census: Option<Census> = None;
     let mut tick = tokio::time::interval(DRIFT_INTERVAL);
     loop {
         tick.tick().await;
@@ -153,6 +155,27 @@ pub(super) async fn watch_drift(watch: DriftWatch) {
                 }
             }
             Err(error) => warn!(error = %Chain(&error), "the NATS objects could not be compared"),
+        }
+        match Census::take(&watch.connection, &watch.names).await {
+            Ok(now) => {
+                if let Some(reason) = census.as_ref().and_then(|earlier| now.contradicts(earlier)) {
+                    warn!(
+                        reason,
+                        "what is delivered now may have been executed before: the venue is asked first"
+                    );
+                    watch.connection.suspect();
+                }
+                // Counted twice: what moves between two questions is not stranded.
+                let stranded = census
+                    .as_ref()
+                    .map_or(0, |earlier| earlier.stranded.min(now.stranded));
+                metrics::commands_stranded(stranded);
+                if stranded > 0 {
+                    warn!(stranded, "commands are stranded, they are taken up by sequence");
+                }
+                census = Some(now);
+            }
+            Err(error) => debug!(%error, "the objects could not be counted"),
         }
     }
 }

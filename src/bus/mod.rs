@@ -7,6 +7,7 @@
 
 pub mod beats;
 pub mod bucket;
+pub mod census;
 pub mod connection;
 pub mod consumer;
 pub mod delivery;
@@ -17,6 +18,7 @@ pub mod topology;
 
 pub use beats::Beats;
 pub use bucket::{Bucket, BucketError, Entry, WriteError};
+pub use census::Census;
 pub use connection::{Connection, Link};
 pub use consumer::{Puller, TakeError};
 pub use delivery::{Delivery, SettleError};

@@ -12,6 +12,7 @@ use crate::backoff::{Backoff, Reason};
 use crate::bus::{Connection, Delivery, Puller};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
+use crate::telemetry::metrics;
 
 /// Messages asked for at once. A burst of poison costs its neighbours no more than this.
 const BATCH_MAX: usize = 8;
@@ -105,6 +106,7 @@ impl Intake {
     /// Takes over what was delivered before, by us or by somebody else, and never settled.
     async fn adopt(&mut self) -> Result<(), Stuck> {
         let outstanding = self.puller.outstanding().await.map_err(Stuck::Bus)?;
+        metrics::commands_adopted(outstanding.len());
         if !outstanding.is_empty() {
             info!(
                 commands = outstanding.len(),

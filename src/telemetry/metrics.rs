@@ -30,6 +30,8 @@ const UPDATES_DROPPED: &str = "nalpaca_updates_dropped_total";
 const POSITIONS_AGE: &str = "nalpaca_positions_age_seconds";
 const POSITIONS_REFRESH: &str = "nalpaca_positions_refresh_total";
 const CONDITION: &str = "nalpaca_condition";
+const STRANDED: &str = "nalpaca_commands_stranded";
+const ADOPTED: &str = "nalpaca_commands_adopted_total";
 const LEADING: &str = "nalpaca_leading";
 
 /// What a metric is.
@@ -41,7 +43,7 @@ enum Type {
 }
 
 /// Name, type, unit of measure and meaning of every metric.
-const FAMILIES: [(&str, Type, Unit, &str); 20] = [
+const FAMILIES: [(&str, Type, Unit, &str); 22] = [
     (
         BUILD_INFO,
         Type::Gauge,
@@ -152,6 +154,18 @@ const FAMILIES: [(&str, Type, Unit, &str); 20] = [
         "1 while the named condition lasts.",
     ),
     (
+        STRANDED,
+        Type::Gauge,
+        Unit::Count,
+        "Commands in the stream that no consumer will hand out again. Must be 0.",
+    ),
+    (
+        ADOPTED,
+        Type::Counter,
+        Unit::Count,
+        "Commands taken up by sequence, because they had been delivered and were in nobody's hand.",
+    ),
+    (
         LEADING,
         Type::Gauge,
         Unit::Count,
@@ -226,9 +240,10 @@ fn begin() {
     gauge!(BUILD_INFO, "version" => version, "revision" => revision).set(1.0);
     nats_connected(false);
     leading(false);
+    commands_stranded(0);
     stream_up(false);
     deliveries_in_hand(0);
-    for name in [NATS_RECONNECTS, REDELIVERED, UPDATES_PUBLISHED] {
+    for name in [NATS_RECONNECTS, REDELIVERED, ADOPTED, UPDATES_PUBLISHED] {
         counter!(name).absolute(0);
     }
     for name in ConditionName::ALL {
@@ -242,6 +257,16 @@ fn begin() {
 /// Settings were accepted but will not do what they seem to.
 pub fn config_warnings(count: usize) {
     gauge!(CONFIG_WARNINGS).set(count as f64);
+}
+
+/// Commands that no consumer will hand out again.
+pub fn commands_stranded(count: u64) {
+    gauge!(STRANDED).set(count as f64);
+}
+
+/// Commands were taken up by sequence.
+pub fn commands_adopted(count: usize) {
+    counter!(ADOPTED).increment(count as u64);
 }
 
 /// This daemon holds the lease, or stands by.

@@ -4,6 +4,7 @@ mod architecture;
 mod bad_input;
 mod cancels;
 mod changes;
+mod drift;
 mod examples;
 mod holdings;
 mod orders;

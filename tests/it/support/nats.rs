@@ -99,8 +99,38 @@ impl NatsServer {
         }
     }
 
+    /// Ends it as a crash would, and keeps its store as it is then.
+    pub(crate) fn backup(&mut self) -> Scratch {
+        self.kill9();
+        let backup = Scratch::new();
+        copy(&self.scratch.path().join("store"), &backup.path().join("store"));
+        backup
+    }
+
+    /// Ends it, and puts a store from before in the place of its own.
+    pub(crate) fn restore(&mut self, backup: &Scratch) {
+        self.kill9();
+        let store = self.scratch.path().join("store");
+        fs::remove_dir_all(&store).expect("remove the store");
+        copy(&backup.path().join("store"), &store);
+    }
+
     fn log_path(&self) -> PathBuf {
         self.scratch.path().join("nats-server.log")
+    }
+}
+
+/// Copies a directory, with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("make a directory");
+    for entry in fs::read_dir(from).expect("read a directory") {
+        let entry = entry.expect("read a directory");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().expect("ask what a file is").is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(&from, &to).expect("copy a file");
+        }
     }
 }
 

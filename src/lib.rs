@@ -16,4 +16,5 @@ pub mod orders;
 pub mod positions;
 pub mod sim;
 pub mod telemetry;
+pub mod trial;
 pub mod wire;

@@ -17,6 +17,7 @@ use super::beats::Beats;
 use super::delivery::Delivery;
 use super::stored::{self, Wanted};
 use super::{Connection, Link};
+use crate::trial::{self, Bug};
 
 /// How long one pull waits on the server for messages.
 const PULL_EXPIRES: Duration = Duration::from_secs(2);
@@ -212,7 +213,11 @@ impl Puller {
         let mut found = Vec::new();
         for filter in filters {
             // From the very first: what nobody will ever be given again lies below the consumer's floor.
-            let mut from = 1;
+            let mut from = if trial::planted(Bug::StrandedIsForgotten) {
+                info.ack_floor.stream_sequence + 1
+            } else {
+                1
+            };
             while from <= last {
                 let wanted = Wanted::Next(&filter, from);
                 let message = stored::read(&self.connection, &self.stream, wanted)

@@ -11,6 +11,7 @@ use super::Connection;
 use super::beats::{Beats, InHand};
 use super::stored::{Headers, StoredMessage};
 use crate::domain::CommandId;
+use crate::trial::{self, Bug};
 
 /// Tries to have an ack confirmed. After that the message comes back, and the ledger knows what to do.
 const ACK_ATTEMPTS: u32 = 3;
@@ -141,7 +142,23 @@ impl Delivery {
             .filter(|character| !character.is_control())
             .take(200)
             .collect();
+        if trial::planted(Bug::PoisonTakesItsNeighbour)
+            && let Some(reply) = self.in_hand.reply()
+        {
+            let neighbour = reply.replace(
+                &format!(".{}.0.0.0", self.id.sequence),
+                &format!(".{}.0.0.0", self.id.sequence + 1),
+            );
+            let _ = confirmed(&self.connection, neighbour.into(), "+TERM".to_owned()).await;
+        }
         self.settle(format!("+TERM {reason}")).await
+    }
+
+    /// The command is done before it is begun: a bug a trial may plant.
+    pub(crate) async fn ack_early(&self) {
+        if let Err(error) = self.answer("+ACK".to_owned()).await {
+            warn!(%error, "the early ack was not confirmed");
+        }
     }
 
     /// Hands the command back, unsent. Only while stopping.
@@ -150,6 +167,10 @@ impl Delivery {
     }
 
     async fn settle(self, answer: String) -> Result<(), SettleError> {
+        self.answer(answer).await
+    }
+
+    async fn answer(&self, answer: String) -> Result<(), SettleError> {
         let mut cause = String::new();
         for attempt in 1..=ACK_ATTEMPTS {
             let Some(reply) = self.in_hand.reply() else {

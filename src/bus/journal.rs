@@ -13,6 +13,7 @@ use super::lease::{Lease, NotLeading};
 use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::{CommandKind, ExecutionReport, Outcome};
+use crate::trial::{self, Bug};
 use crate::wire::subject::Subjects;
 use crate::wire::{self, Encoded};
 
@@ -91,7 +92,10 @@ impl Journal {
         } else {
             ":interim"
         };
-        let id = format!("outcome:{}{interim}", outcome.id);
+        let mut id = format!("outcome:{}{interim}", outcome.id);
+        if trial::planted(Bug::OutcomeIdIsFresh) {
+            id = format!("{id}:{}", uuid::Uuid::now_v7());
+        }
         if maybe_there && self.holds(&subject, &id).await? {
             return Ok(());
         }
@@ -189,7 +193,7 @@ impl Journal {
             subject: subject.to_owned(),
             cause,
         };
-        if !self.fence.holds() {
+        if !self.fence.holds() && !trial::planted(Bug::LeaseIgnored) {
             return Err(fail(NotLeading.to_string()));
         }
         let sent = self

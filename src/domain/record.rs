@@ -20,6 +20,16 @@ pub struct OrderRecord {
     pub epoch: u64,
 }
 
+impl OrderRecord {
+    /// Fingerprint of what was asked, if anything was.
+    pub fn hash(&self) -> Option<&PayloadHash> {
+        match &self.state {
+            RecordState::CancelMark => None,
+            RecordState::Intent(intent) | RecordState::Settled(intent, ..) => Some(&intent.payload_hash),
+        }
+    }
+}
+
 /// How far a recorded order has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordState {

@@ -22,6 +22,7 @@ use crate::domain::{
     CancelTarget, ClientOrderId, CommandKind, ConditionName, Order, OrderId, OrderRecord, OrderStatus,
     Strategy, Symbol, Verdict,
 };
+use crate::trial::{self, Bug, Point};
 use crate::wire::subject::CommandName;
 
 /// Longest a wide cancel re-lists before it says what remains.
@@ -63,6 +64,7 @@ pub(super) async fn run<V: Venue>(
         }
         return;
     };
+    trial::at(Point::Known, &command.spelling);
     let outcome = desk::outcome(
         desk,
         &command.delivery,
@@ -162,6 +164,7 @@ async fn leave_mark<V: Venue>(
         stored_at: command.delivery.stored_at,
     };
     desk.dealer.marks.leave(id.clone(), mark);
+    trial::at(Point::Marked, id.as_str());
     let known = record.as_ref().and_then(|record| record.cancel_mark);
     if known.is_some_and(|known| known.id >= mark.id) {
         return true;
@@ -323,7 +326,10 @@ enum Attempt {
 
 /// One cancel request.
 async fn attempt<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Attempt {
-    match dealer.venue.cancel(order_id).await {
+    trial::at(Point::Canceling, "");
+    let answer = dealer.venue.cancel(order_id).await;
+    trial::at(Point::Canceled, "");
+    match answer {
         CancelAnswer::Accepted {
             http_status,
             request_id,
@@ -396,7 +402,7 @@ pub(super) async fn wide<V: Venue>(
             .created_at
             .or(order.submitted_at)
             .is_none_or(|created| created <= stored_at);
-        early && among.holds(order)
+        (early || trial::planted(Bug::WideCancelHasNoEnd)) && among.holds(order)
     };
     let give_up = Instant::now() + WIDE_PATIENCE;
     let mut pauses = Backoff::between(WIDE_PAUSES.0, WIDE_PAUSES.1);

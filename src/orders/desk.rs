@@ -27,6 +27,7 @@ use crate::domain::{
 };
 use crate::gateway::Gateway;
 use crate::telemetry::{Chain, metrics};
+use crate::trial::{self, Bug, Point};
 use crate::wire;
 use crate::wire::subject::{CommandName, CommandSubject, Subjects};
 
@@ -175,6 +176,7 @@ impl<V: Venue> Desk<V> {
             sequence = delivery.id.sequence,
             delivered = delivery.delivered,
         );
+        trial::at(Point::Taken, &subject.spelling);
         let trace = delivery.header("traceparent").map(str::to_owned);
         let content_type = delivery.header("Content-Type").map(str::to_owned);
         let CommandSubject { kind, spelling, id } = subject;
@@ -193,10 +195,21 @@ impl<V: Venue> Desk<V> {
         };
         match reading {
             Reading::Place(id, asked) => {
+                trial::at(Point::Read, id.as_str());
                 let lines = self.lines(&id, &asked.work).await;
-                let place = desk.lanes.join(&lines);
+                let place = desk
+                    .lanes
+                    .join(if trial::planted(Bug::NoLanes) { &[] } else { &lines });
                 let origin = Origin::of(&command.delivery);
-                let deadline = gate::deadline(origin.stored_at, asked.valid_until, desk.policy.max_age);
+                let counted_from = if trial::planted(Bug::DeadlineFromReading) {
+                    desk.dealer.clock.now()
+                } else {
+                    origin.stored_at
+                };
+                let deadline =
+                    gate::deadline(counted_from, asked.valid_until, desk.policy.max_age).filter(|_| {
+                        !(trial::planted(Bug::NoDeadlineOnRedelivery) && command.delivery.delivered > 1)
+                    });
                 let order = OrderInHand::new(origin, id, asked.work, asked.hash, deadline);
                 let run = async move {
                     place::run(&desk, command, order, (place, permit)).await;
@@ -204,6 +217,7 @@ impl<V: Venue> Desk<V> {
                 self.running.spawn(run.instrument(span));
             }
             Reading::Cancel(name) => {
+                trial::at(Point::Read, &command.spelling);
                 let run = async move {
                     cancel::run(&desk, command, name, permit).await;
                 };
@@ -376,7 +390,9 @@ async fn refuse<V: Venue>(
     }
     let id = name.map_or_else(|| command.spelling.clone(), |name| name.text());
     let outcome = outcome(desk, &command.delivery, kind, id, None, 0, verdict);
-    announce(desk, &command, &outcome, None).await;
+    if !trial::planted(Bug::UnreadableIsSilent) {
+        announce(desk, &command, &outcome, None).await;
+    }
     settle::answer(command.delivery, settlement, &reason).await;
 }
 

@@ -7,6 +7,8 @@ use crate::domain::record::{Asked, CancelMark, Intent, PayloadHash, RecordState}
 use crate::domain::{ClientOrderId, CommandId, OrderId, OrderRecord, Outcome, Placement, Symbol, Verdict};
 use crate::wire::{self, subject};
 
+use crate::trial::{self, Bug};
+
 use jiff::Timestamp;
 use tracing::error;
 
@@ -140,7 +142,14 @@ pub(super) fn step(page: &Page, command: CommandId, stored_at: Timestamp, hash: 
     let Some(record) = &page.record else {
         return Step::Begin;
     };
+    let hash = if trial::planted(Bug::HashIgnored) {
+        record.hash().unwrap_or(hash)
+    } else {
+        hash
+    };
     match &record.state {
+        RecordState::Settled(..) if trial::planted(Bug::RepeatIsBegun) => Step::Begin,
+        RecordState::CancelMark if trial::planted(Bug::MarkIgnored) => Step::Begin,
         RecordState::CancelMark => match record.cancel_mark {
             Some(mark) if mark.cancels(command, stored_at) => Step::Canceled(mark),
             _ => Step::Begin,

@@ -24,6 +24,7 @@ use crate::domain::{
     ClientOrderId, CloseSize, CommandId, CommandKind, NewOrder, OrderId, OrderRecord, Outcome, Placement,
     ReplaceOrder, Symbol, Verdict,
 };
+use crate::trial::{self, Bug, Point};
 
 /// What a command wants to be made under its id.
 #[derive(Clone, Debug)]
@@ -89,10 +90,17 @@ pub(super) async fn run<V: Venue>(
     held: (Place, OwnedSemaphorePermit),
 ) {
     held.0.turn().await;
+    trial::at(Point::Turn, order.id.as_str());
+    if trial::planted(Bug::AckFirst) {
+        command.delivery.ack_early().await;
+    }
     match run_order(desk, &mut order).await {
         Ended::Settled(outcome) => finish(desk, command, &order, *outcome).await,
         Ended::Unresolved(outcome) => {
             announce(desk, &command, &outcome, order.asked_order()).await;
+            if trial::planted(Bug::InterimIsTheEnd) {
+                return settle::answer(command.delivery, settle::Settlement::Ack, "").await;
+            }
             // The symbol is free again, and so is the room; the order is watched on.
             drop(held);
             match run_late(desk, &mut order).await {
@@ -205,6 +213,9 @@ async fn finish<V: Venue>(desk: &Inner<V>, command: Command, order: &OrderInHand
 
 async fn hand_back(delivery: Delivery) {
     debug!("command handed back");
+    if trial::planted(Bug::HandBackIsAck) {
+        return settle::answer(delivery, settle::Settlement::Ack, "").await;
+    }
     if let Err(error) = delivery.nak().await {
         // Its ack wait hands it back, only later.
         debug!(%error, "hand-back was not confirmed");
@@ -222,6 +233,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
         let Some(page) = desk.read_ledger(&order.id).await else {
             return Ended::HandBack;
         };
+        trial::at(Point::LedgerRead, order.id.as_str());
         let step = ledger::step(&page, command_id, stored_at, &order.hash);
         let (intent, revision, past) = match step {
             Step::Begin => {
@@ -239,20 +251,39 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                     }
                     Begun::Stopping => return Ended::HandBack,
                 };
+                trial::at(Point::Prepared, order.id.as_str());
                 order.asked = Some(asked);
                 let intent = new_intent(desk, order);
                 match write_intent(desk, order, &intent, &page).await {
-                    Some(revision) => (intent, revision, past),
+                    Some(revision) => {
+                        trial::at(Point::IntentWritten, order.id.as_str());
+                        (intent, revision, past)
+                    }
                     None => continue, // somebody wrote, or nobody knows: read again and decide again
                 }
             }
             Step::Resume(intent) => {
                 order.resume(&intent);
                 // A former leader that wakes up finds the record changed under it, and writes nothing.
-                match claim(desk, &page).await {
-                    Some(revision) => (intent, revision, Past::Begun),
+                let revision = match claim(desk, &page).await {
+                    Some(revision) => revision,
                     None => continue,
+                };
+                if trial::planted(Bug::CloseIsComputedAnew)
+                    && let Begun::Over(verdict) = begin(desk, order).await
+                {
+                    let page = Page { revision, ..page };
+                    match record(desk, order, &intent, page, verdict).await {
+                        Some(ended) => return ended,
+                        None => continue,
+                    }
                 }
+                let past = if trial::planted(Bug::BegunIsSent) {
+                    Past::Clean
+                } else {
+                    Past::Begun
+                };
+                (intent, revision, past)
             }
             Step::Watch(intent) => {
                 order.resume(&intent);
@@ -327,6 +358,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                 return Ended::HandBack;
             }
         };
+        trial::at(Point::Known, order.id.as_str());
         let mut page = Page { revision, ..page };
         loop {
             match record(desk, order, &intent, page, verdict.clone()).await {
@@ -365,7 +397,7 @@ async fn begin<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Begun {
     if let (gate::Passage::Closed(verdict), 1) = (passage, order.origin.delivered) {
         return Begun::Over(verdict);
     }
-    let past = if order.origin.fresh {
+    let past = if order.origin.fresh || trial::planted(Bug::SuspectIsSent) {
         Past::Clean
     } else {
         Past::Suspect
@@ -434,7 +466,9 @@ async fn send<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand, past: Past) ->
     let sent = submit::submit(&desk.dealer, &mut submission, past).await;
     order.attempts = submission.attempts;
     match (sent, order.placement()) {
-        (Sent::Verdict(Verdict::Accepted(acceptance)), Some(Placement::Replacement(_))) => {
+        (Sent::Verdict(Verdict::Accepted(acceptance)), Some(Placement::Replacement(_)))
+            if !trial::planted(Bug::ReplaceIsNotFollowed) =>
+        {
             replace::follow(&desk.dealer, acceptance).await
         }
         (sent, _) => sent,
@@ -460,7 +494,7 @@ impl OrderInHand {
     /// Goes on from an intent: what stands there is what was sent.
     fn resume(&mut self, intent: &Intent) {
         self.attempts = intent.attempts.max(1);
-        if !matches!(self.work, Work::Order(_)) {
+        if !matches!(self.work, Work::Order(_)) && !trial::planted(Bug::CloseIsComputedAnew) {
             self.asked.clone_from(&intent.asked);
         }
     }
@@ -615,6 +649,7 @@ async fn record<V: Venue>(
     };
     match desk.ledger.write(&record, page.revision).await {
         Ok(_) => {
+            trial::at(Point::Recorded, order.id.as_str());
             let outcome = Box::new(outcome);
             Some(if outcome.verdict.is_terminal() {
                 Ended::Settled(outcome)
@@ -642,7 +677,8 @@ async fn settle_late<V: Venue>(
         .record
         .and_then(|record| record.cancel_mark);
     let is_canceled = marked.is_some_and(|mark| mark.cancels(order.origin.id, order.origin.stored_at));
-    if let (Verdict::LateAccepted(acceptance), true) = (&verdict, desk.policy.cancel_late || is_canceled)
+    let take_down = desk.policy.cancel_late && !trial::planted(Bug::LateIsKept);
+    if let (Verdict::LateAccepted(acceptance), true) = (&verdict, take_down || is_canceled)
         && let Some(order_id) = acceptance.order_id
     {
         warn!(%order_id, "the venue had taken the order after all, canceling it");

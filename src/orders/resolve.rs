@@ -13,6 +13,7 @@ use crate::backoff::{Backoff, Reason};
 use crate::domain::execution::Mismatch;
 use crate::domain::outcome::Acceptance;
 use crate::domain::{ClientOrderId, ConditionName, Order, Placement, Verdict};
+use crate::trial::{self, Bug, Point};
 
 /// Healthy answers "no such order" that together count as absence. One proves nothing: the venue is eventually
 /// consistent, and says so.
@@ -44,7 +45,7 @@ pub(super) async fn ask<V: Venue>(
     let mut backoff = Backoff::new(Reason::LookUp);
     let mut absences = 0;
     loop {
-        let in_grace = since.elapsed() < dealer.absence_grace;
+        let in_grace = since.elapsed() < dealer.absence_grace && !trial::planted(Bug::NoGrace);
         let absent = match look_up(dealer, id).await {
             None => return Asked::Stopping,
             Some(LookUp::Found(order)) => return Asked::Found(order),
@@ -55,6 +56,9 @@ pub(super) async fn ask<V: Venue>(
         let late = deadline.is_some_and(|deadline| dealer.clock.now() >= deadline);
         if late && !in_grace {
             return Asked::TimeUp;
+        }
+        if absent && trial::planted(Bug::OneAbsenceIsEnough) {
+            return Asked::Absent;
         }
         // The last word is an absence after the grace: those before it only showed that the order was not there yet.
         if absent && absences >= ABSENCES_NEEDED && !in_grace {
@@ -158,11 +162,13 @@ enum LookUp {
 
 /// One look-up. `None`: the daemon is stopping.
 async fn look_up<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<LookUp> {
+    trial::at(Point::Asking, id.as_str());
     let answer = tokio::select! {
         biased;
         () = dealer.stop.cancelled() => return None, // cancel-safe: level-triggered
         answer = dealer.venue.find(id) => answer,    // a read, dropped it changes nothing
     };
+    trial::at(Point::Asked, id.as_str());
     let pause = match answer {
         LookUpAnswer::Found(order) => return Some(LookUp::Found(order)),
         LookUpAnswer::Absent => {

@@ -13,6 +13,7 @@ use crate::bus::Delivery;
 use crate::bus::journal::{DeadLetter, until_stored};
 use crate::domain::{CommandKind, ExecutionReport, NewOrder, Outcome, Verdict};
 use crate::telemetry::metrics;
+use crate::trial::{self, Bug, Point};
 
 /// How a delivery is answered once its outcome is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +80,15 @@ pub(super) struct Addressee<'a> {
 
 /// Stores the outcome where it is looked for. Waits for as long as NATS takes.
 pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &Addressee<'_>) {
+    if trial::planted(Bug::OutcomeIsNotPublished) && to.maybe_there {
+        return;
+    }
     until_stored("outcome", || {
         desk.journal
             .outcome(outcome, to.spelling, to.trace, to.maybe_there)
     })
     .await;
+    trial::at(Point::Published, to.spelling);
     if is_refusal(outcome) && !outcome.repeated {
         let report = ExecutionReport::refused(outcome, to.asked);
         let key = format!("refused:{}", outcome.id);
@@ -91,6 +96,7 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
             desk.journal.refusal(&report, &key, to.maybe_there)
         })
         .await;
+        trial::at(Point::RefusalTold, to.spelling);
     }
     let latency = Duration::try_from(outcome.at.duration_since(outcome.stored_at)).unwrap_or_default();
     metrics::outcome_settled(outcome.command, &outcome.verdict, latency);
@@ -110,7 +116,8 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
 
 /// Answers the delivery.
 pub(super) async fn answer(delivery: Delivery, settlement: Settlement, reason: &str) {
-    let sequence = delivery.id.sequence;
+    let (sequence, subject) = (delivery.id.sequence, delivery.subject.clone());
+    trial::at(Point::Acking, &subject);
     let answered = match settlement {
         Settlement::Ack => delivery.ack().await,
         Settlement::Term => delivery.term(reason).await,
@@ -119,6 +126,7 @@ pub(super) async fn answer(delivery: Delivery, settlement: Settlement, reason: &
     if let Err(error) = answered {
         warn!(sequence, %error, "the command will come back, and its outcome is known");
     }
+    trial::at(Point::Acked, &subject);
 }
 
 /// Keeps what could not be read, before the stream forgets it.

@@ -16,6 +16,7 @@ use crate::alpaca::{Lane, Permit};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::outcome::Refusal;
 use crate::domain::{ClientOrderId, CommandId, ConditionName, Placement, Verdict};
+use crate::trial::{self, Bug, Point};
 
 /// What is known when sending begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,8 +152,9 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
         Leave::Stopping => return Step::Stopping,
         Leave::Late => return Step::Late,
     };
+    trial::at(Point::Permitted, submission.id.as_str());
     // From here to the first byte nothing waits: what is judged now is what holds when the POST begins.
-    if !dealer.lease.holds() {
+    if !dealer.lease.holds() && !trial::planted(Bug::LeaseIgnored) {
         return Step::Again;
     }
     let state = dealer.gateway.state();
@@ -172,8 +174,14 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
     if let Some(canceled) = canceled(dealer, submission, doubt) {
         return canceled;
     }
+    trial::at(Point::Checked, submission.id.as_str());
     submission.attempts += 1;
-    let answer = dealer.venue.submit(permit, submission.id, submission.asked).await;
+    let renamed = (trial::planted(Bug::FreshIdOnRetry) && submission.attempts > 1)
+        .then(|| ClientOrderId::parse(&format!("{}-{}", submission.id, submission.attempts)).ok())
+        .flatten();
+    let id = renamed.as_ref().unwrap_or(submission.id);
+    let answer = trial::on_the_wire(id.as_str(), dealer.venue.submit(permit, id, submission.asked)).await;
+    trial::at(Point::Answered, submission.id.as_str());
     let posted = Instant::now();
     match answer {
         SubmitAnswer::Accepted(acceptance) => {
@@ -186,18 +194,33 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
             Step::Confirm(posted, refusal)
         }
         SubmitAnswer::Rejected(refusal) => Step::Done(Verdict::Rejected(refusal)),
+        SubmitAnswer::Duplicate(refusal) if trial::planted(Bug::DuplicateIsRefusal) => {
+            Step::Done(Verdict::Rejected(refusal))
+        }
         SubmitAnswer::Duplicate(refusal) => {
             info!(client_order_id = %submission.id, message = refusal.message, "the venue knows this id already");
             Step::Ask(posted)
         }
+        SubmitAnswer::NotSent {
+            retry_after: Some(_), ..
+        } if trial::planted(Bug::PacedIsRefusal) => Step::Done(Verdict::Rejected(Refusal::default())),
         SubmitAnswer::NotSent { cause, retry_after } => {
             warn!(client_order_id = %submission.id, cause, "order was not sent, it will be sent again");
             Step::Pause(retry_after)
+        }
+        SubmitAnswer::AccountRefused(refusal) if trial::planted(Bug::AccountIsRefusal) => {
+            Step::Done(Verdict::Rejected(refusal))
         }
         SubmitAnswer::AccountRefused(refusal) => {
             let reason = format!("HTTP {}: {}", refusal.http_status, refusal.message);
             dealer.gateway.raise(ConditionName::AccountRefused, reason, true);
             Step::Again
+        }
+        SubmitAnswer::Unknown { cause }
+            if (trial::planted(Bug::TimeoutIsRefusal) && !cause.starts_with("HTTP 5"))
+                || (trial::planted(Bug::ServerErrorIsRefusal) && cause.starts_with("HTTP 5")) =>
+        {
+            Step::Done(Verdict::Rejected(Refusal::default()))
         }
         SubmitAnswer::Unknown { cause } => {
             warn!(client_order_id = %submission.id, cause, "order outcome is unknown, asking the venue");
@@ -208,7 +231,10 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
 
 /// What a cancel that is in hand means for the order.
 fn canceled<V>(dealer: &Dealer<V>, submission: &Submission<'_>, doubt: bool) -> Option<Step> {
-    let mark = dealer.marks.of(submission.id)?;
+    let mark = dealer
+        .marks
+        .of(submission.id)
+        .filter(|_| !trial::planted(Bug::MarkIgnored))?;
     if !mark.cancels(submission.command, submission.stored_at) {
         return None;
     }
@@ -238,7 +264,9 @@ async fn leave_to_send<'a, V: Venue>(dealer: &'a Dealer<V>, submission: &Submiss
     };
     let granted = async {
         dealer.gateway.clear_to_send().await;
-        dealer.lease.held().await;
+        if !trial::planted(Bug::LeaseIgnored) {
+            dealer.lease.held().await;
+        }
         let in_flight = dealer
             .in_flight
             .acquire()
@@ -266,7 +294,7 @@ async fn wait<V: Venue>(dealer: &Dealer<V>, pause: Duration, deadline: Option<Ti
 }
 
 fn late(doubt: bool, submission: &Submission<'_>) -> Sent {
-    Sent::Verdict(if doubt {
+    Sent::Verdict(if doubt && !trial::planted(Bug::DoubtExpires) {
         let message = format!(
             "the deadline passed after {} attempts and the venue has not said whether it took the order",
             submission.attempts

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Usable from every floor above them.
-const UNDERFOOT: [&str; 4] = ["domain", "clock", "backoff", "telemetry"];
+const UNDERFOOT: [&str; 5] = ["domain", "clock", "backoff", "telemetry", "trial"];
 
 /// What a room may use.
 enum May {
@@ -27,6 +27,7 @@ const PLAN: &[(&str, May)] = &[
     // Underfoot.
     ("clock", Only(&[])),
     ("backoff", Only(&[])),
+    ("trial", Only(&[])),
     ("config", Only(&["domain"])),
     ("telemetry", Only(&["domain", "config"])),
     ("gateway", Above(&[])),

@@ -7,6 +7,8 @@ mod changes;
 mod drift;
 mod examples;
 mod holdings;
+#[path = "../faults/judge.rs"]
+mod judge;
 mod orders;
 mod poison;
 mod process;

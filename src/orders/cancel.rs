@@ -256,7 +256,10 @@ fn not_found(message: String) -> Verdict {
 async fn find<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<Option<Box<Order>>> {
     let mut backoff = Backoff::new(Reason::LookUp);
     loop {
-        let retry_after = match dealer.venue.find(id).await {
+        trial::at(Point::Asking, id.as_str());
+        let answer = dealer.venue.find(id).await;
+        trial::at(Point::Asked, id.as_str());
+        let retry_after = match answer {
             LookUpAnswer::Found(order) => return Some(Some(order)),
             LookUpAnswer::Absent => return Some(None),
             LookUpAnswer::AccountRefused(refusal) => {

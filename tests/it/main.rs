@@ -7,7 +7,6 @@ mod changes;
 mod drift;
 mod examples;
 mod holdings;
-#[path = "../faults/judge.rs"]
 mod judge;
 mod orders;
 mod poison;

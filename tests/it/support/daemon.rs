@@ -55,6 +55,11 @@ impl Daemon {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Takes a variable away for the next run.
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.environment.remove(name);
+    }
+
     /// Runs it again, as it was run before.
     pub(crate) fn run(&mut self) {
         assert!(self.child.is_none(), "the daemon runs already");
@@ -145,6 +150,27 @@ impl Daemon {
     pub(crate) fn tell_to_stop(&self) {
         let child = self.child.as_ref().expect("the daemon was started");
         signal(child, "TERM");
+    }
+
+    /// Whether its process has ended by itself, or by a signal of its own.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let Some(child) = &mut self.child else { return true };
+        let ended = child.try_wait().expect("ask for the daemon's status").is_some();
+        if ended {
+            self.child = None;
+        }
+        ended
+    }
+
+    /// Whether its process stands still.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let Some(child) = &self.child else { return false };
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        let state = stat
+            .rsplit(')')
+            .next()
+            .and_then(|rest| rest.split_whitespace().next());
+        state == Some("T")
     }
 
     /// Stops its process in its tracks.

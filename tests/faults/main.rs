@@ -1,0 +1,16 @@
+//! Trials of the order path: the real daemon, a real nats-server and the simulated venue, with everything broken that
+//! can be broken. `make faults` runs the short form, `make faults ARGS="..."` anything else.
+
+mod arena;
+mod crash;
+mod judge;
+mod proxy;
+mod runner;
+#[path = "../it/support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "tests use the rest")]
+mod support;
+mod trial;
+
+fn main() -> std::process::ExitCode {
+    runner::main()
+}

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use nalpaca::sim::{Sim, SimConfig};
 use serde_json::{Value, json};
@@ -17,6 +20,8 @@ use super::proxy::{Proxy, Weather};
 use super::support::daemon::{Environment, KEY, SECRET};
 use super::support::world::{ACTION_STREAM, JOURNAL_STREAM, World, environment};
 use super::support::{Daemon, NatsServer, Release, proto};
+
+const ORDERS_CONSUMER: &str = "nalpaca-orders-consumer-v0";
 
 /// Longest wait for a publish to be acknowledged.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,9 +35,15 @@ pub(crate) struct Arena {
     pub(crate) world: World,
     pub(crate) to_nats: Proxy,
     pub(crate) to_venue: Proxy,
-    commands: Vec<Command>,
+    pub(crate) publisher: Publisher,
     /// What was done to the world, and how often.
-    pub(crate) faults: BTreeMap<&'static str, usize>,
+    pub(crate) faults: BTreeMap<String, usize>,
+}
+
+/// Publishes commands, and remembers them.
+pub(crate) struct Publisher {
+    jetstream: jetstream::Context,
+    commands: Vec<Command>,
     stream_created: i128,
 }
 
@@ -94,23 +105,89 @@ impl Setup {
         if !self.run {
             daemon.kill9();
         }
-        let jetstream = async_nats::jetstream::new(client);
+        let jetstream = jetstream::new(client);
+        let mut publisher = Publisher {
+            jetstream: jetstream.clone(),
+            commands: Vec::new(),
+            stream_created: 0,
+        };
+        publisher.look_at_the_stream().await;
         let world = World {
             daemon,
             jetstream,
             sim,
             nats,
         };
-        let mut arena = Arena {
+        Arena {
             world,
             to_nats,
             to_venue,
-            commands: Vec::new(),
+            publisher,
             faults: BTreeMap::new(),
-            stream_created: 0,
-        };
-        arena.stream_created = arena.look_at_the_stream().await;
-        arena
+        }
+    }
+}
+
+impl Arena {
+    /// Deletes the consumer of orders.
+    pub(crate) async fn delete_consumer(&self) -> Result<(), String> {
+        let jetstream = &self.world.jetstream;
+        let deleted = jetstream
+            .delete_consumer_from_stream(ORDERS_CONSUMER, ACTION_STREAM)
+            .await;
+        deleted.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Makes the consumer of orders anew, with a limit on deliveries.
+    pub(crate) async fn limit_deliveries(&self, limit: i64) -> Result<PullConsumer, String> {
+        let mut config = self.consumer_config().await?;
+        config.max_deliver = limit;
+        self.delete_consumer().await?;
+        let jetstream = &self.world.jetstream;
+        let created = jetstream.create_consumer_on_stream(config, ACTION_STREAM).await;
+        created.map_err(|error| error.to_string())
+    }
+
+    /// Takes the limit away.
+    pub(crate) async fn limit_deliveries_off(&self) -> Result<(), String> {
+        let mut config = self.consumer_config().await?;
+        config.max_deliver = -1;
+        let jetstream = &self.world.jetstream;
+        let updated = jetstream.update_consumer_on_stream(config, ACTION_STREAM).await;
+        updated.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    async fn consumer_config(&self) -> Result<pull::Config, String> {
+        let found: Result<PullConsumer, _> = self
+            .world
+            .jetstream
+            .get_consumer_from_stream(ORDERS_CONSUMER, ACTION_STREAM)
+            .await;
+        let consumer = found.map_err(|error| error.to_string())?;
+        pull::Config::try_from_consumer_config(consumer.cached_info().config.clone())
+            .map_err(|error| error.to_string())
+    }
+
+    /// Takes what is there and gives it back, until the server has given it up.
+    pub(crate) async fn strand(&self, consumer: &PullConsumer) -> Result<(), String> {
+        let fail = |error: &dyn std::fmt::Display| error.to_string();
+        for _ in 0..100 {
+            let pull = consumer
+                .batch()
+                .max_messages(50)
+                .expires(Duration::from_millis(200));
+            let mut batch = pull.messages().await.map_err(|error| fail(&error))?;
+            while let Some(message) = batch.next().await {
+                let message = message.map_err(|error| fail(&error))?;
+                let given_back = message.ack_with(AckKind::Nak(None)).await;
+                given_back.map_err(|error| fail(&error))?;
+            }
+            let info = consumer.get_info().await.map_err(|error| fail(&error))?;
+            if info.num_pending == 0 && info.num_ack_pending == 0 {
+                return Ok(());
+            }
+        }
+        Err("the server did not give them up".to_owned())
     }
 }
 
@@ -123,15 +200,12 @@ fn seconds(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
 
-impl Arena {
-    pub(crate) fn note(&mut self, fault: &'static str) {
-        *self.faults.entry(fault).or_default() += 1;
-    }
-
-    async fn look_at_the_stream(&self) -> i128 {
-        let stream = self.world.jetstream.get_stream(ACTION_STREAM).await;
+impl Publisher {
+    /// Notes which stream there is: the one from before may have been deleted.
+    pub(crate) async fn look_at_the_stream(&mut self) {
+        let stream = self.jetstream.get_stream(ACTION_STREAM).await;
         let stream = stream.expect("the action stream is there");
-        stream.cached_info().created.unix_timestamp_nanos()
+        self.stream_created = stream.cached_info().created.unix_timestamp_nanos();
     }
 
     /// Publishes a command once, and notes what came of it.
@@ -149,7 +223,7 @@ impl Arena {
         let publish = PublishMessage::build().headers(HeaderMap::new()).payload(payload);
         let subject = format!("nalpaca.action.v0.{subject}.{id}");
         let sent = async {
-            let sent = self.world.jetstream.send_publish(subject, publish).await.ok()?;
+            let sent = self.jetstream.send_publish(subject, publish).await.ok()?;
             sent.await.ok()
         };
         let ack = match tokio::time::timeout(PUBLISH_TIMEOUT, sent).await {
@@ -206,6 +280,25 @@ impl Arena {
         &self.commands
     }
 
+    /// Says how old commands without a deadline may get here.
+    pub(crate) fn age(&mut self, age: Duration) {
+        for command in &mut self.commands {
+            command.deadline = Some(command.acked + age.as_secs_f64());
+        }
+    }
+}
+
+impl Arena {
+    /// Notes that something was done to the world.
+    pub(crate) fn note(&mut self, fault: impl Into<String>) {
+        *self.faults.entry(fault.into()).or_default() += 1;
+    }
+
+    /// Publishes a command once.
+    pub(crate) async fn publish(&mut self, kind: Kind, id: &str, symbol: &str, message: &Value) -> Ack {
+        self.publisher.publish(kind, id, symbol, message).await
+    }
+
     /// Ends everything that was done to the world. The daemon runs afterwards.
     pub(crate) async fn heal(&mut self) {
         self.to_nats.set(Weather::FAIR);
@@ -258,7 +351,7 @@ impl Arena {
     /// What the witnesses saw.
     pub(crate) async fn history(&self) -> History {
         History {
-            commands: self.commands.clone(),
+            commands: self.publisher.commands.clone(),
             requests: requests(&self.world.sim),
             orders: orders(&self.world.sim),
             outcomes: self.outcomes().await,

@@ -4,6 +4,8 @@
 mod arena;
 mod crash;
 mod judge;
+mod matrix;
+mod poison;
 mod proxy;
 mod runner;
 #[path = "../it/support/mod.rs"]

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 
-use super::crash;
 use super::judge::checker::Wrong;
 use super::trial::Report;
+use super::{crash, matrix};
 
 /// Trials of the order path.
 #[derive(Parser)]
@@ -45,23 +45,28 @@ struct Arguments {
 enum Suite {
     /// Every point of the path.
     Crash,
+    /// Each fault alone.
+    Matrix,
 }
 
 /// One trial to be run.
 pub(crate) enum Job {
     Crash(crash::Case),
+    Matrix(matrix::Scenario),
 }
 
 impl Job {
     fn name(&self) -> String {
         match self {
             Self::Crash(case) => case.name(),
+            Self::Matrix(scenario) => scenario.name.clone(),
         }
     }
 
     async fn run(&self, seed: u64) -> Report {
         match self {
             Self::Crash(case) => case.run(seed).await,
+            Self::Matrix(scenario) => scenario.run(seed, None).await,
         }
     }
 }
@@ -75,6 +80,7 @@ pub(crate) fn main() -> ExitCode {
     for suite in &arguments.suites {
         match suite {
             Suite::Crash => jobs.extend(crash::cases(arguments.short).into_iter().map(Job::Crash)),
+            Suite::Matrix => jobs.extend(matrix::scenarios(arguments.short).into_iter().map(Job::Matrix)),
         }
     }
     if let Some(only) = &arguments.only {

@@ -21,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) seed: u64,
     /// Why the trial shows nothing, if it does not: its faults did not bite, or the world did not come to rest.
     pub(crate) void: Option<String>,
-    pub(crate) faults: BTreeMap<&'static str, usize>,
+    pub(crate) faults: BTreeMap<String, usize>,
     pub(crate) published: usize,
     pub(crate) acknowledged: usize,
     pub(crate) orders: usize,

@@ -226,7 +226,7 @@ async fn ended(child: &mut Child) -> ExitStatus {
 }
 
 /// Signals a process of ours. The standard library only knows how to kill.
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("/bin/sh")
         .args(["-c", &format!("kill -{name} {}", child.id())])
         .status()

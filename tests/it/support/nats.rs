@@ -91,6 +91,16 @@ impl NatsServer {
         .await;
     }
 
+    /// Stops its process in its tracks.
+    pub(crate) fn pause(&self) {
+        super::daemon::signal(self.child.as_ref().expect("the server was started"), "STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        super::daemon::signal(self.child.as_ref().expect("the server was started"), "CONT");
+    }
+
     /// `kill -9`.
     pub(crate) fn kill9(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -127,11 +127,11 @@ words! {
         CloseIsComputedAnew = "close-is-computed-anew",
         /// Orders of one symbol do not wait for each other.
         NoLanes = "no-lanes",
-        /// Poison is terminated together with the message behind it.
+        /// Poison is terminated together with what was delivered beside it.
         PoisonTakesItsNeighbour = "poison-takes-its-neighbour",
         /// What cannot be read is terminated without an outcome.
         UnreadableIsSilent = "unreadable-is-silent",
-        /// What is below the consumer's floor is not looked for.
+        /// What was delivered and is in nobody's hand is not looked for.
         StrandedIsForgotten = "stranded-is-forgotten",
         /// What is handed back at the stop is acked.
         HandBackIsAck = "hand-back-is-ack",

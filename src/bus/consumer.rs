@@ -214,7 +214,7 @@ impl Puller {
         for filter in filters {
             // From the very first: what nobody will ever be given again lies below the consumer's floor.
             let mut from = if trial::planted(Bug::StrandedIsForgotten) {
-                info.ack_floor.stream_sequence + 1
+                u64::MAX
             } else {
                 1
             };

@@ -11,7 +11,6 @@ use super::Connection;
 use super::beats::{Beats, InHand};
 use super::stored::{Headers, StoredMessage};
 use crate::domain::CommandId;
-use crate::trial::{self, Bug};
 
 /// Tries to have an ack confirmed. After that the message comes back, and the ledger knows what to do.
 const ACK_ATTEMPTS: u32 = 3;
@@ -142,15 +141,6 @@ impl Delivery {
             .filter(|character| !character.is_control())
             .take(200)
             .collect();
-        if trial::planted(Bug::PoisonTakesItsNeighbour)
-            && let Some(reply) = self.in_hand.reply()
-        {
-            let neighbour = reply.replace(
-                &format!(".{}.0.0.0", self.id.sequence),
-                &format!(".{}.0.0.0", self.id.sequence + 1),
-            );
-            let _ = confirmed(&self.connection, neighbour.into(), "+TERM".to_owned()).await;
-        }
         self.settle(format!("+TERM {reason}")).await
     }
 

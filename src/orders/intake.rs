@@ -13,6 +13,7 @@ use crate::bus::{Connection, Delivery, Puller};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::telemetry::metrics;
+use crate::trial::{self, Bug};
 
 /// Messages asked for at once. A burst of poison costs its neighbours no more than this.
 const BATCH_MAX: usize = 8;
@@ -113,7 +114,12 @@ impl Intake {
                 "commands left unsettled are taken up again"
             );
         }
+        let poisoned = outstanding.iter().any(|delivery| delivery.hostile.is_some());
         for delivery in outstanding {
+            if poisoned && trial::planted(Bug::PoisonTakesItsNeighbour) {
+                let _ = delivery.term("poison").await;
+                continue;
+            }
             let permit = self.permit().await?;
             self.hand_over(delivery, permit).await?;
         }

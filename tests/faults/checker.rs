@@ -333,10 +333,11 @@ impl Judge<'_> {
         }
     }
 
-    /// Orders of one symbol arrive in the order in which they were stored.
+    /// Orders of one symbol arrive in the order in which they were stored: the next one is sent when the one ahead is
+    /// sent no more.
     fn order_of_things(&mut self) {
         let history = self.history;
-        let mut lines = BTreeMap::<(i128, &str), Vec<(u64, f64, &str)>>::new();
+        let mut lines = BTreeMap::<(i128, &str), Vec<(u64, f64, f64, &str)>>::new();
         for command in &history.commands {
             let Ack::Stored { stream, sequence } = command.ack else {
                 continue;
@@ -357,28 +358,29 @@ impl Judge<'_> {
             if command.kind != Kind::Order || !is_first {
                 continue;
             }
-            let first = history
+            let sent: Vec<f64> = history
                 .requests
                 .iter()
                 .filter(|request| request.what == Asks::Create && request.id == command.id)
                 .map(|request| request.at)
-                .min_by(f64::total_cmp);
-            if let Some(first) = first {
-                lines
-                    .entry((stream, &command.symbol))
-                    .or_default()
-                    .push((sequence, first, &command.id));
+                .collect();
+            let first = sent.iter().copied().min_by(f64::total_cmp);
+            let last = sent.iter().copied().max_by(f64::total_cmp);
+            if let (Some(first), Some(last)) = (first, last) {
+                lines.entry((stream, &command.symbol)).or_default().push((
+                    sequence,
+                    first,
+                    last,
+                    &command.id,
+                ));
             }
         }
         for ((_, symbol), mut line) in lines {
             line.sort_by_key(|(sequence, ..)| *sequence);
             for pair in line.windows(2) {
-                if pair[1].1 < pair[0].1 {
-                    self.wrong(
-                        Wrong::Disordered,
-                        pair[1].2,
-                        format!("overtook {} in {symbol}", pair[0].2),
-                    );
+                let ((.., last, ahead), (_, first, _, behind)) = (pair[0], pair[1]);
+                if first < last {
+                    self.wrong(Wrong::Disordered, behind, format!("overtook {ahead} in {symbol}"));
                 }
             }
         }

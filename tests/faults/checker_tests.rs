@@ -66,7 +66,13 @@ fn order(id: &str, status: &str) -> VenueOrder {
 /// Two orders, both taken.
 fn good() -> History {
     History {
-        commands: vec![command(Kind::Order, "a", 1), command(Kind::Order, "b", 2)],
+        commands: vec![
+            command(Kind::Order, "a", 1),
+            Command {
+                symbol: "MSFT".to_owned(),
+                ..command(Kind::Order, "b", 2)
+            },
+        ],
         requests: vec![create("a", 101.1, Some(200)), create("b", 102.1, Some(200))],
         orders: vec![order("a", "new"), order("b", "filled")],
         outcomes: vec![outcome("a", "ACCEPTED", 1), outcome("b", "ACCEPTED", 2)],
@@ -414,13 +420,24 @@ fn a_request_after_its_deadline_is_stale() {
 #[test]
 fn orders_that_overtake_each_other_in_a_symbol_are_found() {
     assert_eq!(
-        changed(|history| history.requests[1].at = 101.0),
+        changed(|history| {
+            history.requests[1].at = 101.0;
+            history.commands[1].symbol = "AAPL".to_owned();
+        }),
+        [Wrong::Disordered]
+    );
+    // Sent between the two times the one ahead of it was sent.
+    assert_eq!(
+        changed(|history| {
+            history.requests[0].status = Some(429);
+            history.requests.push(create("a", 103.0, Some(200)));
+            history.commands[1].symbol = "AAPL".to_owned();
+        }),
         [Wrong::Disordered]
     );
     assert_eq!(
         changed(|history| {
             history.requests[1].at = 101.0;
-            history.commands[1].symbol = "MSFT".to_owned();
         }),
         [],
         "another symbol"

@@ -21,7 +21,7 @@ const VICTIM: &str = "t.victim";
 
 /// What a victim is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Victim {
+pub(crate) enum Victim {
     Order,
     /// An order whose answer the venue loses.
     Doubtful,
@@ -172,9 +172,27 @@ impl Case {
         }
     }
 
+    /// A first delivery, and `kill -9`.
+    pub(crate) const fn new(victim: Victim, point: Point) -> Self {
+        Self {
+            victim,
+            point,
+            redelivered: false,
+            stops: false,
+        }
+    }
+
     pub(crate) async fn run(self, seed: u64) -> Report {
+        self.run_with(seed, None).await
+    }
+
+    pub(crate) async fn run_with(self, seed: u64, bug: Option<&str>) -> Report {
         let mut trial = Trial::new(self.name(), seed);
-        let mut arena = Setup::new(seed).start().await;
+        let mut setup = Setup::new(seed);
+        if let Some(bug) = bug {
+            setup = setup.set("NALPACA_TRIAL_BUG", bug);
+        }
+        let mut arena = setup.start().await;
         self.prepare(&mut arena).await;
         if self.redelivered {
             arm(&mut arena, Point::Taken, "kill", VICTIM).await;

@@ -5,6 +5,7 @@ mod arena;
 mod crash;
 mod judge;
 mod matrix;
+mod planted;
 mod poison;
 mod proxy;
 mod runner;

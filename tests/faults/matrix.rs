@@ -27,6 +27,8 @@ type Script =
 #[derive(Clone)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
+    /// The venue takes its time between an answer and what comes of it.
+    slow_market: bool,
     /// It takes its time, and the short form leaves it out.
     slow: bool,
     environment: Vec<(&'static str, &'static str)>,
@@ -44,6 +46,9 @@ impl Scenario {
     pub(crate) async fn run(&self, seed: u64, bug: Option<&str>) -> Report {
         let mut trial = Trial::new(self.name.clone(), seed);
         let mut setup = Setup::new(seed);
+        if self.slow_market {
+            setup.sim.event_delay = Duration::from_millis(400);
+        }
         for (name, value) in &self.environment {
             setup = setup.set(name, *value);
         }
@@ -68,6 +73,7 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
     for (fault, slow) in VENUE {
         scenarios.push(Scenario {
             name: format!("venue: submit_order: {fault}"),
+            slow_market: false,
             slow: *slow,
             environment: Vec::new(),
             does: Does::Venue(Endpoint::SubmitOrder, fault),
@@ -83,6 +89,7 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
     ] {
         scenarios.push(Scenario {
             name: format!("venue: replace_order: {fault}"),
+            slow_market: false,
             slow: false,
             environment: Vec::new(),
             does: Does::Venue(Endpoint::ReplaceOrder, fault),
@@ -91,6 +98,7 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
     for (name, slow, environment, script) in scripts() {
         scenarios.push(Scenario {
             name: name.to_owned(),
+            slow_market: name.contains("loses to a fill"),
             slow,
             environment,
             does: Does::Script(script),
@@ -107,6 +115,10 @@ pub(crate) fn named(name: &str) -> Scenario {
         .find(|scenario| scenario.name == name);
     found.unwrap_or_else(|| panic!("no scenario is called {name:?}"))
 }
+
+/// The scenario in which the venue calls an order a duplicate of itself.
+pub(crate) const DUPLICATE: &str = "venue: submit_order: status-after-commit 422 \
+    {\"code\":40010001,\"message\":\"client_order_id must be unique\"}";
 
 /// What the venue does to a POST, and whether that takes long.
 const VENUE: &[(&str, bool)] = &[
@@ -172,7 +184,7 @@ async fn venue(
     arena
         .world
         .sim
-        .fault(&format!("{} next {count}: {fault}", endpoint.name()))
+        .fault(&format!("{} x{count}: {fault}", endpoint.name()))
         .map_err(|error| error.to_string())?;
     for (at, symbol) in SYMBOLS.iter().enumerate() {
         let (kind, message) = if endpoint == Endpoint::ReplaceOrder {
@@ -183,12 +195,20 @@ async fn venue(
         };
         arena.publish(kind, &format!("v.{at}"), symbol, &message).await;
     }
+    // What is behind them in the same lines, and gets a good answer.
+    for (at, symbol) in SYMBOLS.iter().enumerate() {
+        arena
+            .publish(Kind::Order, &format!("v.behind{at}"), symbol, &resting(symbol))
+            .await;
+    }
     let began = Instant::now();
     rest(arena).await?;
-    trial.took(
-        "publish to outcome, venue healthy after one fault",
-        began.elapsed(),
-    );
+    let what = match fault.split(' ').next() {
+        Some("too-many") => "paced by the venue to outcome",
+        Some("status" | "html") if fault.contains("40") => "account refused once to outcome",
+        _ => "unknown outcome to settled, with a healthy venue",
+    };
+    trial.took(what, began.elapsed());
     if arena.world.sim.script().pending() > 0 {
         return Err(format!(
             "{} faults did not happen",
@@ -417,6 +437,33 @@ fn scripts() -> Vec<Row> {
                 })
             },
         ),
+        (
+            "daemon: a leader asleep before its last check, and a standby",
+            true,
+            vec![("NALPACA_TRIAL_POINT", "permitted:stop:lc.0")],
+            |arena, _| {
+                Box::pin(async move {
+                    arena.world.daemon.unset("NALPACA_TRIAL_POINT");
+                    let mut second = arena.world.another("second");
+                    second.not_ready("first leads").await;
+                    load(arena, "lc", 6).await;
+                    let began = Instant::now();
+                    while !arena.world.daemon.is_stopped() {
+                        if began.elapsed() > PATIENCE {
+                            return Err("the leader did not fall asleep".to_owned());
+                        }
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    arena.note("leader SIGSTOP");
+                    arena.world.sim.drop_streams();
+                    second.ready().await;
+                    rest(arena).await?;
+                    arena.world.daemon.resume();
+                    arena.world.daemon.not_ready("second leads").await;
+                    rest(arena).await
+                })
+            },
+        ),
         ("nats: kill -9 and restart", false, vec![], |arena, trial| {
             Box::pin(async move {
                 slow_venue(arena);
@@ -527,7 +574,6 @@ fn scripts() -> Vec<Row> {
                 load(arena, "g", 6).await;
                 arena.strand(&limited).await?;
                 arena.note("commands stranded");
-                // One before them that is done, so that the consumer's floor moves over them.
                 arena.limit_deliveries_off().await?;
                 load(arena, "gg", 3).await;
                 arena.world.daemon.run();
@@ -626,7 +672,7 @@ fn scripts() -> Vec<Row> {
                         Matcher::endpoint(Endpoint::SubmitOrder),
                         Reply::CutAfterCommit,
                     );
-                    let fault = "get_order_by_client_order_id next 18: not-found";
+                    let fault = "get_order_by_client_order_id x18: not-found";
                     arena.world.sim.fault(fault).map_err(|error| error.to_string())?;
                     arena.note("look-ups behind");
                     load(arena, "vk", SYMBOLS.len()).await;
@@ -647,7 +693,7 @@ fn scripts() -> Vec<Row> {
                         Matcher::endpoint(Endpoint::SubmitOrder),
                         Reply::CutAfterCommit,
                     );
-                    let fault = "get_order_by_client_order_id next 40: not-found";
+                    let fault = "get_order_by_client_order_id x40: not-found";
                     arena.world.sim.fault(fault).map_err(|error| error.to_string())?;
                     arena.note("look-ups behind");
                     for (at, symbol) in SYMBOLS.iter().enumerate() {
@@ -665,7 +711,7 @@ fn scripts() -> Vec<Row> {
         ("venue: refuses the account for 3 s", false, vec![], |arena, _| {
             Box::pin(async move {
                 let fault =
-                    "trading: status 401 {\"code\":40110000,\"message\":\"request is not authorized\"}";
+                    "any always: status 401 {\"code\":40110000,\"message\":\"request is not authorized\"}";
                 arena.world.sim.fault(fault).map_err(|error| error.to_string())?;
                 arena.note("account refused");
                 load(arena, "ar", 12).await;
@@ -733,7 +779,7 @@ fn scripts() -> Vec<Row> {
                     load(arena, "w1", 12).await;
                     rest(arena).await?;
                     // Slow enough for what comes behind to be there before the lists are read.
-                    let fault = "list_orders: delay 700ms";
+                    let fault = "list_orders x2: delay 700ms";
                     arena.world.sim.fault(fault).map_err(|error| error.to_string())?;
                     arena.publish(Kind::CancelMany, "w1.ALL", "", &json!({})).await;
                     arena.publish(Kind::CancelMany, "ALL", "", &json!({})).await;
@@ -757,18 +803,22 @@ fn scripts() -> Vec<Row> {
                     }
                     let one = "1".parse().map_err(|error| format!("{error}"))?;
                     for at in 0..4usize {
-                        let id = format!("fr.{at}");
-                        // Taken, and told only when it is over.
-                        arena.world.sim.script().next(
-                            Matcher::endpoint(Endpoint::ReplaceOrder).containing(&id),
-                            Reply::LateCommit {
-                                after: Duration::ZERO,
-                                status: None,
-                            },
-                        );
                         let replace = json!({"order": format!("f.{at}"), "limit_price": "2"});
-                        arena.publish(Kind::Replace, &id, SYMBOLS[at], &replace).await;
-                        let _ = arena.world.sim.fill(&format!("f.{at}"), one, one);
+                        arena
+                            .publish(Kind::Replace, &format!("f.r{at}"), SYMBOLS[at], &replace)
+                            .await;
+                    }
+                    for at in 0..4usize {
+                        let began = Instant::now();
+                        while arena.world.sim.order(&format!("f.r{at}")).is_none() {
+                            if began.elapsed() > PATIENCE {
+                                return Err("the venue did not take the replace".to_owned());
+                            }
+                            tokio::time::sleep(Duration::from_millis(2)).await;
+                        }
+                        // Between the venue's answer and what comes of it.
+                        let filled = arena.world.sim.fill(&format!("f.{at}"), one, one);
+                        filled.map_err(|refusal| format!("{refusal:?}"))?;
                     }
                     arena.note("fill against replace");
                     rest(arena).await

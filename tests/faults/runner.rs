@@ -9,10 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use nalpaca::trial::Bug;
 
 use super::judge::checker::Wrong;
 use super::trial::Report;
-use super::{crash, matrix};
+use super::{crash, matrix, planted};
+
+/// A recovery that took longer is told at once.
+const SLOW: Duration = Duration::from_secs(20);
 
 /// Trials of the order path.
 #[derive(Parser)]
@@ -47,12 +51,15 @@ enum Suite {
     Crash,
     /// Each fault alone.
     Matrix,
+    /// Each planted bug; good is that it is caught.
+    Planted,
 }
 
 /// One trial to be run.
 pub(crate) enum Job {
     Crash(crash::Case),
     Matrix(matrix::Scenario),
+    Planted(Bug),
 }
 
 impl Job {
@@ -60,6 +67,7 @@ impl Job {
         match self {
             Self::Crash(case) => case.name(),
             Self::Matrix(scenario) => scenario.name.clone(),
+            Self::Planted(bug) => format!("planted bug: {}", bug.as_str()),
         }
     }
 
@@ -67,6 +75,7 @@ impl Job {
         match self {
             Self::Crash(case) => case.run(seed).await,
             Self::Matrix(scenario) => scenario.run(seed, None).await,
+            Self::Planted(bug) => planted::run(*bug, seed).await,
         }
     }
 }
@@ -80,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
     for suite in &arguments.suites {
         match suite {
             Suite::Crash => jobs.extend(crash::cases(arguments.short).into_iter().map(Job::Crash)),
+            Suite::Planted => jobs.extend(Bug::ALL.iter().copied().map(Job::Planted)),
             Suite::Matrix => jobs.extend(matrix::scenarios(arguments.short).into_iter().map(Job::Matrix)),
         }
     }
@@ -135,7 +145,9 @@ fn one(job: &Job, seed: u64) -> Report {
 
 #[expect(clippy::print_stdout, reason = "a command's answer")]
 fn say(report: &Report, number: usize, of: usize) {
-    if report.is_good() {
+    if let Some(caught) = &report.caught {
+        println!("{number} of {of}: {} is caught: {caught}", report.name);
+    } else if report.is_good() {
         if number % 20 == 0 || number == of {
             println!("{number} of {of} trials");
         }
@@ -151,6 +163,11 @@ fn say(report: &Report, number: usize, of: usize) {
                 violation.id,
                 violation.text
             );
+        }
+    }
+    for (what, span) in &report.took {
+        if *span > SLOW {
+            println!("    {}: {what} took {:.1} s", report.name, span.as_secs_f64());
         }
     }
     let _ = std::io::stdout().flush();

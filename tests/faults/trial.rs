@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) orders: usize,
     pub(crate) outcomes: BTreeMap<String, usize>,
     pub(crate) violations: Vec<Violation>,
+    /// What caught a planted bug.
+    pub(crate) caught: Option<String>,
     /// How long it took to get over something.
     pub(crate) took: Vec<(&'static str, Duration)>,
     /// The daemon's log, where something is wrong.
@@ -95,6 +97,7 @@ impl Trial {
             orders: history.orders.len(),
             outcomes,
             violations: Vec::new(),
+            caught: None,
             took: self.took,
             log: arena.world.daemon.log(),
         }
@@ -127,6 +130,7 @@ impl Report {
             orders: 0,
             outcomes: BTreeMap::new(),
             violations: Vec::new(),
+            caught: None,
             took: Vec::new(),
             log: String::new(),
         }

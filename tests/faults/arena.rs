@@ -26,7 +26,9 @@ const ORDERS_CONSUMER: &str = "nalpaca-orders-consumer-v0";
 /// Longest wait for a publish to be acknowledged.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for a world to come to rest once it is healed.
-pub(crate) const QUIESCE: Duration = Duration::from_secs(120);
+const QUIESCE: Duration = Duration::from_secs(120);
+/// Longest wait for the venue to carry out what it was told.
+const VENUE_QUIESCE: Duration = Duration::from_secs(5);
 /// Deadline of commands that name none.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(120);
 
@@ -36,6 +38,8 @@ pub(crate) struct Arena {
     pub(crate) to_nats: Proxy,
     pub(crate) to_venue: Proxy,
     pub(crate) publisher: Publisher,
+    /// Longest wait for the world to come to rest.
+    pub(crate) patience: Duration,
     /// What was done to the world, and how often.
     pub(crate) faults: BTreeMap<String, usize>,
 }
@@ -123,6 +127,7 @@ impl Setup {
             to_nats,
             to_venue,
             publisher,
+            patience: QUIESCE,
             faults: BTreeMap::new(),
         }
     }
@@ -322,17 +327,29 @@ impl Arena {
 
     /// Waits until nothing is left to do: the queue is empty. False: it did not come to rest.
     pub(crate) async fn quiesce(&self) -> bool {
-        let give_up = Instant::now() + QUIESCE;
+        let give_up = Instant::now() + self.patience;
         while Instant::now() < give_up {
             let empty = self.is_empty().await;
             if empty {
                 // What the venue was told last still has to happen there.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.venue_rests().await;
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         false
+    }
+
+    async fn venue_rests(&self) {
+        let give_up = Instant::now() + VENUE_QUIESCE;
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let orders = orders(&self.world.sim);
+            let busy = orders.iter().any(|order| order.status.starts_with("pending"));
+            if !busy || Instant::now() > give_up {
+                return;
+            }
+        }
     }
 
     async fn is_empty(&self) -> bool {

@@ -56,6 +56,10 @@ impl Scenario {
             setup = setup.set("NALPACA_TRIAL_BUG", bug);
         }
         let mut arena = setup.start().await;
+        if bug.is_some() {
+            // Nobody need wait for what a bug has lost.
+            arena.patience = Duration::from_secs(25);
+        }
         let done = match &self.does {
             Does::Venue(endpoint, fault) => venue(&mut arena, &mut trial, *endpoint, fault).await,
             Does::Script(script) => script(&mut arena, &mut trial).await,

@@ -5,6 +5,7 @@ mod arena;
 mod crash;
 mod judge;
 mod matrix;
+mod mix;
 mod planted;
 mod poison;
 mod proxy;

@@ -13,7 +13,7 @@ use nalpaca::trial::Bug;
 
 use super::judge::checker::Wrong;
 use super::trial::Report;
-use super::{crash, matrix, planted};
+use super::{crash, matrix, mix, planted};
 
 /// A recovery that took longer is told at once.
 const SLOW: Duration = Duration::from_secs(20);
@@ -37,6 +37,9 @@ struct Arguments {
     /// Where seeds begin. Drawn anew unless given.
     #[arg(long)]
     seed: Option<u64>,
+    /// Random mixes to run.
+    #[arg(long, default_value_t = 8)]
+    runs: u64,
     /// Only trials whose name holds this text.
     #[arg(long)]
     only: Option<String>,
@@ -51,6 +54,8 @@ enum Suite {
     Crash,
     /// Each fault alone.
     Matrix,
+    /// Random mixes under load.
+    Mix,
     /// Each planted bug; good is that it is caught.
     Planted,
 }
@@ -60,6 +65,7 @@ pub(crate) enum Job {
     Crash(crash::Case),
     Matrix(matrix::Scenario),
     Planted(Bug),
+    Mix(u64),
 }
 
 impl Job {
@@ -67,6 +73,7 @@ impl Job {
         match self {
             Self::Crash(case) => case.name(),
             Self::Matrix(scenario) => scenario.name.clone(),
+            Self::Mix(seed) => format!("mix {seed}"),
             Self::Planted(bug) => format!("planted bug: {}", bug.as_str()),
         }
     }
@@ -75,6 +82,7 @@ impl Job {
         match self {
             Self::Crash(case) => case.run(seed).await,
             Self::Matrix(scenario) => scenario.run(seed, None).await,
+            Self::Mix(seed) => mix::run(*seed).await,
             Self::Planted(bug) => planted::run(*bug, seed).await,
         }
     }
@@ -89,6 +97,7 @@ pub(crate) fn main() -> ExitCode {
     for suite in &arguments.suites {
         match suite {
             Suite::Crash => jobs.extend(crash::cases(arguments.short).into_iter().map(Job::Crash)),
+            Suite::Mix => jobs.extend((0..arguments.runs).map(|run| Job::Mix(seed.wrapping_add(run)))),
             Suite::Planted => jobs.extend(Bug::ALL.iter().copied().map(Job::Planted)),
             Suite::Matrix => jobs.extend(matrix::scenarios(arguments.short).into_iter().map(Job::Matrix)),
         }

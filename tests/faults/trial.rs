@@ -112,6 +112,14 @@ impl Report {
             .count()
     }
 
+    /// The same, as one that shows nothing.
+    pub(crate) fn toothless(mut self, why: String) -> Self {
+        if self.violations.is_empty() {
+            self.void = Some(why);
+        }
+        self
+    }
+
     pub(crate) fn is_good(&self) -> bool {
         self.void.is_none() && self.violations.is_empty()
     }

@@ -91,6 +91,11 @@ impl NatsServer {
         .await;
     }
 
+    /// Whether it runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Stops its process in its tracks.
     pub(crate) fn pause(&self) {
         super::daemon::signal(self.child.as_ref().expect("the server was started"), "STOP");

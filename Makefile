@@ -40,6 +40,18 @@ conformance: ## Run programs with the official SDKs against the simulator (needs
 	$(CARGO) build --locked
 	$(PYTHON) tests/conformance/run.py
 
+.PHONY: faults
+faults: ## Break everything that can be broken, and judge what comes of it (about six minutes; ARGS="mix --runs 100" for more)
+	$(TOOLS) test
+	NALPACA_REVISION=$(REVISION) $(CARGO) test --locked --features trial --test faults -- $(or $(ARGS),crash matrix mix planted --short)
+
+# Each call adds a report; what was cut short has one too. Call it again and again: the summary sums them up.
+.PHONY: evidence
+evidence: ## Run the long trials, keep a report in docs/evidence, and sum all reports up (RUNS=50, or SUITES="crash matrix planted")
+	$(TOOLS) test
+	NALPACA_REVISION=$(REVISION) $(CARGO) test --locked --features trial --test faults -- $(or $(SUITES),mix) --runs $(or $(RUNS),50) --jobs $(or $(JOBS),5) --evidence docs/evidence
+	$(CARGO) test --locked --features trial --test faults -- --summarize docs/evidence
+
 .PHONY: bench-sim
 bench-sim: ## Measure the simulator: orders per second, market data per second
 	$(CARGO) bench --locked --bench sim
@@ -63,6 +75,7 @@ lock-check:
 .PHONY: clippy
 clippy: ## Lint the code
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features trial -- -D warnings
 
 .PHONY: deny
 deny: lock-check ## Check licences, bans and sources of the dependencies

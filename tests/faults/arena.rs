@@ -1,5 +1,6 @@
 //! One trial's world: NATS, the venue and the daemon, with a proxy before each of the first two, and publishers and
 //! readers that go past the proxies.
+#![expect(clippy::float_arithmetic, reason = "instants, not money")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -209,9 +210,19 @@ impl Arena {
     }
 }
 
+/// The date and time.
+pub(crate) fn today() -> String {
+    wall_clock().to_string()
+}
+
 /// Seconds since the epoch.
-pub(crate) fn now() -> f64 {
-    seconds(Timestamp::now())
+fn now() -> f64 {
+    seconds(wall_clock())
+}
+
+#[expect(clippy::disallowed_methods, reason = "trials live in the time of the machine")]
+fn wall_clock() -> Timestamp {
+    Timestamp::now()
 }
 
 fn seconds(at: Timestamp) -> f64 {
@@ -340,6 +351,34 @@ impl Arena {
         false
     }
 
+    /// Waits until every stored command under an id has its terminal outcome.
+    pub(crate) async fn settles(&self, id: &str, patience: Duration) -> bool {
+        let stored: Vec<(i128, u64)> = self
+            .publisher
+            .commands
+            .iter()
+            .filter(|command| command.id == id)
+            .filter_map(|command| match command.ack {
+                Ack::Stored { stream, sequence } => Some((stream, sequence)),
+                Ack::Duplicate | Ack::Unknown => None,
+            })
+            .collect();
+        let give_up = Instant::now() + patience;
+        while Instant::now() < give_up {
+            let outcomes = self.outcomes().await;
+            let settled = |(stream, sequence): &(i128, u64)| {
+                outcomes.iter().any(|outcome| {
+                    outcome.terminal && outcome.stream == *stream && outcome.sequence == *sequence
+                })
+            };
+            if stored.iter().all(settled) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+
     async fn venue_rests(&self) {
         let give_up = Instant::now() + VENUE_QUIESCE;
         loop {
@@ -385,7 +424,6 @@ impl Arena {
             requests: requests(&self.world.sim),
             orders: orders(&self.world.sim),
             outcomes: self.outcomes().await,
-            ended: now(),
         }
     }
 
@@ -405,11 +443,9 @@ impl Arena {
                     id: text("client_order_id"),
                     kind: text("kind").replace("OUTCOME_KIND_", ""),
                     terminal: outcome["terminal"] == true,
-                    repeated: outcome["repeated"] == true,
                     stream: instant("stream_created").as_nanosecond(),
                     sequence: outcome["stream_sequence"].as_u64().unwrap_or_default(),
                     order_id: text("order_id"),
-                    at: seconds(instant("at")),
                 }
             })
             .collect()
@@ -423,10 +459,8 @@ fn orders(sim: &Sim) -> Vec<VenueOrder> {
         .map(|order| VenueOrder {
             order_id: order.id.to_string(),
             id: order.client_order_id.clone(),
-            symbol: order.symbol.clone(),
             status: order.status.as_str().to_owned(),
             created: seconds(order.created_at),
-            filled: !order.filled_qty.is_zero(),
         })
         .collect()
 }
@@ -522,7 +556,7 @@ pub(crate) fn market(symbol: &str, qty: &str) -> Value {
 
 /// The same, valid for so long from now.
 pub(crate) fn valid_for(mut message: Value, span: Duration) -> Value {
-    let until = Timestamp::now() + jiff::SignedDuration::try_from(span).expect("a span of a trial is short");
+    let until = wall_clock() + jiff::SignedDuration::try_from(span).expect("a span of a trial is short");
     message["valid_until"] = Value::String(until.to_string());
     message
 }

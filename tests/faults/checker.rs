@@ -8,6 +8,7 @@
 //! | no request arrives after its command's deadline | G3 |
 //! | orders of one symbol arrive in the order in which they were stored | order of things |
 //! | what was canceled does not work, and nothing else was canceled | cancels |
+#![expect(clippy::float_arithmetic, reason = "instants, not money")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -178,7 +179,8 @@ impl Judge<'_> {
                         .outcomes_of(stream, sequence)
                         .any(|outcome| outcome.kind == "UNRESOLVED");
                     // For a day. If the venue has it, that must have been found out.
-                    if !(is_watched && history.orders_of(&command.id).next().is_none()) && !unnamed(command) {
+                    let is_open = is_watched && history.orders_of(&command.id).next().is_none();
+                    if !is_open && !unnamed(command) {
                         self.wrong(
                             Wrong::Lost,
                             &command.id,

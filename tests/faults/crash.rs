@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::arena::{Arena, Setup, market, resting};
+use super::evidence::{KILL_TO_OUTCOME, KILL_TO_READY};
 use super::judge::history::{Ack, Kind};
 use super::trial::{Report, Trial};
 
@@ -16,6 +17,8 @@ use super::trial::{Report, Trial};
 const STANDSTILL: Duration = Duration::from_secs(11);
 /// Longest wait for a trap to spring.
 const SPRING: Duration = Duration::from_secs(20);
+/// Longest wait for the outcome of a victim; the checker judges what takes longer.
+const SETTLED: Duration = Duration::from_secs(40);
 /// The one name traps listen for.
 const VICTIM: &str = "t.victim";
 
@@ -166,9 +169,10 @@ impl Case {
 
     /// Cancels are told from each other by nothing at the venue's door.
     const fn text(self) -> &'static str {
-        match self.point {
-            Point::Canceling | Point::Canceled => "",
-            _ => VICTIM,
+        if matches!(self.point, Point::Canceling | Point::Canceled) {
+            ""
+        } else {
+            VICTIM
         }
     }
 
@@ -230,9 +234,12 @@ impl Case {
         } else {
             arena.world.daemon.run();
             arena.world.daemon.ready().await;
-            trial.took("kill -9 to ready", began.elapsed());
+            trial.took(KILL_TO_READY, began.elapsed());
         }
         self.follow_up(&mut arena).await;
+        if !self.stops && arena.settles(VICTIM, SETTLED).await {
+            trial.took(KILL_TO_OUTCOME, began.elapsed());
+        }
         trial.conclude(arena).await
     }
 

@@ -67,10 +67,8 @@ pub(crate) enum Asks {
 pub(crate) struct VenueOrder {
     pub(crate) order_id: String,
     pub(crate) id: String,
-    pub(crate) symbol: String,
     pub(crate) status: String,
     pub(crate) created: f64,
-    pub(crate) filled: bool,
 }
 
 impl VenueOrder {
@@ -89,11 +87,9 @@ pub(crate) struct Outcome {
     /// Without `OUTCOME_KIND_`.
     pub(crate) kind: String,
     pub(crate) terminal: bool,
-    pub(crate) repeated: bool,
     pub(crate) stream: i128,
     pub(crate) sequence: u64,
     pub(crate) order_id: String,
-    pub(crate) at: f64,
 }
 
 /// Everything the witnesses saw.
@@ -103,8 +99,6 @@ pub(crate) struct History {
     pub(crate) requests: Vec<Request>,
     pub(crate) orders: Vec<VenueOrder>,
     pub(crate) outcomes: Vec<Outcome>,
-    /// When the world was last looked at.
-    pub(crate) ended: f64,
 }
 
 impl History {

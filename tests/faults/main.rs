@@ -3,6 +3,7 @@
 
 mod arena;
 mod crash;
+mod evidence;
 mod judge;
 mod matrix;
 mod mix;

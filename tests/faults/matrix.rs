@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::arena::{Arena, Setup, market, resting, valid_for};
+use super::evidence::{KILL_TO_READY, NATS_TO_FLOW, UNKNOWN_TO_SETTLED};
 use super::judge::history::{Ack, Kind};
 use super::poison;
 use super::proxy::Weather;
@@ -210,7 +211,7 @@ async fn venue(
     let what = match fault.split(' ').next() {
         Some("too-many") => "paced by the venue to outcome",
         Some("status" | "html") if fault.contains("40") => "account refused once to outcome",
-        _ => "unknown outcome to settled, with a healthy venue",
+        _ => UNKNOWN_TO_SETTLED,
     };
     trial.took(what, began.elapsed());
     if arena.world.sim.script().pending() > 0 {
@@ -229,13 +230,10 @@ async fn venue(
     Ok(())
 }
 
-/// Waits until everything is settled.
+/// Waits until everything is settled. If it never is, the checker says what is missing.
 async fn rest(arena: &Arena) -> Result<(), String> {
-    if arena.quiesce().await {
-        Ok(())
-    } else {
-        Ok(()) // the checker says what is missing
-    }
+    arena.quiesce().await;
+    Ok(())
 }
 
 /// Publishes resting orders over all symbols.
@@ -308,7 +306,7 @@ fn scripts() -> Vec<Row> {
                         let began = Instant::now();
                         arena.world.daemon.run();
                         ready(&mut arena.world.daemon).await;
-                        trial.took("kill -9 to ready", began.elapsed());
+                        trial.took(KILL_TO_READY, began.elapsed());
                     }
                     let began = Instant::now();
                     rest(arena).await?;
@@ -472,12 +470,12 @@ fn scripts() -> Vec<Row> {
             Box::pin(async move {
                 slow_venue(arena);
                 load(arena, "n", 24).await;
-                for round in 0..3 {
+                for round in 0..10 {
                     arena.world.nats.kill9();
                     arena.note("nats kill -9");
                     arena.world.nats.run().await;
                     let flow = probe(arena, &format!("n.probe{round}")).await?;
-                    trial.took("nats restart to flow", flow);
+                    trial.took(NATS_TO_FLOW, flow);
                 }
                 rest(arena).await
             })
@@ -806,10 +804,10 @@ fn scripts() -> Vec<Row> {
                         arena.world.status(&format!("f.{at}"), "new").await;
                     }
                     let one = "1".parse().map_err(|error| format!("{error}"))?;
-                    for at in 0..4usize {
+                    for (at, symbol) in SYMBOLS.iter().enumerate().take(4) {
                         let replace = json!({"order": format!("f.{at}"), "limit_price": "2"});
                         arena
-                            .publish(Kind::Replace, &format!("f.r{at}"), SYMBOLS[at], &replace)
+                            .publish(Kind::Replace, &format!("f.r{at}"), symbol, &replace)
                             .await;
                     }
                     for at in 0..4usize {

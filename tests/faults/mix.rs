@@ -100,7 +100,8 @@ pub(crate) async fn run(seed: u64) -> Report {
     trial.took("healed to ready, after a storm", healed.elapsed());
     let bites: usize = arena.faults.values().sum();
     let published = arena.publisher.commands().len();
-    let report = trial.conclude(arena).await;
+    let mut report = trial.conclude(arena).await;
+    report.is_mix = true;
     if bites < 5 || published < 60 {
         return report.toothless(format!("{bites} faults and {published} commands are no storm"));
     }

@@ -42,6 +42,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
+    #[expect(clippy::disallowed_methods, reason = "it is aborted with the proxy")]
     pub(crate) async fn start(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,9 +12,9 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use nalpaca::trial::Bug;
 
-use super::judge::checker::Wrong;
+use super::evidence::{self, Evidence};
 use super::trial::Report;
-use super::{crash, matrix, mix, planted};
+use super::{arena, crash, matrix, mix, planted};
 
 /// A recovery that took longer is told at once.
 const SLOW: Duration = Duration::from_secs(20);
@@ -46,6 +47,15 @@ struct Arguments {
     /// Shows the log of each daemon that broke a promise.
     #[arg(long)]
     logs: bool,
+    /// Writes a report into this directory, after each trial anew, so that a run that is cut short has one.
+    #[arg(long)]
+    evidence: Option<PathBuf>,
+    /// Runs nothing, and sums up the reports of a directory in its `summary.md`.
+    #[arg(long, value_name = "DIRECTORY", exclusive = true)]
+    summarize: Option<PathBuf>,
+    /// The commit that is tried, for the report.
+    #[arg(long, env = "NALPACA_REVISION", default_value = "unknown")]
+    revision: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,6 +100,10 @@ impl Job {
 
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(directory) = &arguments.summarize {
+        evidence::summarize(directory);
+        return ExitCode::SUCCESS;
+    }
     let seed = arguments
         .seed
         .unwrap_or_else(|| u64::from(std::process::id()) * 1_000_003 % 1_000_000_007);
@@ -105,30 +119,66 @@ pub(crate) fn main() -> ExitCode {
     if let Some(only) = &arguments.only {
         jobs.retain(|job| job.name().contains(only.as_str()));
     }
-    let began = Instant::now();
-    let reports = run(&jobs, seed, arguments.jobs);
-    summarize(&reports, seed, began.elapsed(), arguments.logs)
+    let evidence = Evidence {
+        began: arena::today(),
+        revision: arguments.revision.clone(),
+        versions: versions(),
+        suites: arguments
+            .suites
+            .iter()
+            .filter_map(|suite| Some(suite.to_possible_value()?.get_name().to_owned()))
+            .collect(),
+        seed,
+        ..Evidence::default()
+    };
+    let evidence = run(&jobs, evidence, &arguments);
+    conclude(&evidence)
+}
+
+/// What was tried with what.
+fn versions() -> BTreeMap<String, String> {
+    [
+        ("nalpaca", env!("CARGO_PKG_VERSION")),
+        ("nats-server", "2.15.1, and 2.10.25 in one mix of four"),
+        (
+            "profile",
+            if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            },
+        ),
+    ]
+    .map(|(name, version)| (name.to_owned(), version.to_owned()))
+    .into()
 }
 
 /// Runs the jobs, a few beside each other, each in a thread of its own.
-fn run(jobs: &[Job], seed: u64, beside: usize) -> Vec<Report> {
+fn run(jobs: &[Job], evidence: Evidence, arguments: &Arguments) -> Evidence {
+    let began = Instant::now();
     let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(jobs.len()));
+    let seed = evidence.seed;
+    let done = Mutex::new((0, evidence));
     std::thread::scope(|scope| {
-        for _ in 0..beside.clamp(1, jobs.len().max(1)) {
+        for _ in 0..arguments.jobs.clamp(1, jobs.len().max(1)) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(job) = jobs.get(at) else { return };
                     let report = one(job, seed.wrapping_add(u64::try_from(at).unwrap_or_default()));
                     let mut done = done.lock().expect("nobody panics while it is held");
-                    say(&report, done.len() + 1, jobs.len());
-                    done.push(report);
+                    done.0 += 1;
+                    say(&report, done.0, jobs.len(), arguments.logs);
+                    done.1.add(&report);
+                    done.1.seconds = began.elapsed().as_secs();
+                    if let Some(directory) = &arguments.evidence {
+                        done.1.write(directory);
+                    }
                 }
             });
         }
     });
-    done.into_inner().expect("all threads have ended")
+    done.into_inner().expect("all threads have ended").1
 }
 
 fn one(job: &Job, seed: u64) -> Report {
@@ -153,11 +203,11 @@ fn one(job: &Job, seed: u64) -> Report {
 }
 
 #[expect(clippy::print_stdout, reason = "a command's answer")]
-fn say(report: &Report, number: usize, of: usize) {
+fn say(report: &Report, number: usize, of: usize, logs: bool) {
     if let Some(caught) = &report.caught {
         println!("{number} of {of}: {} is caught: {caught}", report.name);
     } else if report.is_good() {
-        if number % 20 == 0 || number == of {
+        if number.is_multiple_of(20) || number == of {
             println!("{number} of {of} trials");
         }
     } else {
@@ -173,6 +223,9 @@ fn say(report: &Report, number: usize, of: usize) {
                 violation.text
             );
         }
+        if logs {
+            println!("{}", report.log);
+        }
     }
     for (what, span) in &report.took {
         if *span > SLOW {
@@ -183,58 +236,21 @@ fn say(report: &Report, number: usize, of: usize) {
 }
 
 #[expect(clippy::print_stdout, reason = "a command's answer")]
-fn summarize(reports: &[Report], seed: u64, took: Duration, logs: bool) -> ExitCode {
-    if logs {
-        for report in reports.iter().filter(|report| !report.is_good()) {
-            println!("--- {} (seed {})\n{}", report.name, report.seed, report.log);
-        }
-    }
-    let sum = |count: fn(&Report) -> usize| reports.iter().map(count).sum::<usize>();
+fn conclude(evidence: &Evidence) -> ExitCode {
     println!();
     println!(
-        "trials        {} in {:.0} s, seeds from {seed}",
-        reports.len(),
-        took.as_secs_f64()
+        "{} in {} s, seeds from {}",
+        evidence.suites.join(", "),
+        evidence.seconds,
+        evidence.seed
     );
-    println!(
-        "shown nothing {}",
-        sum(|report| usize::from(report.void.is_some()))
-    );
-    println!(
-        "commands      {} published, {} acknowledged",
-        sum(|report| report.published),
-        sum(|report| report.acknowledged)
-    );
-    println!("orders        {}", sum(|report| report.orders));
-    let mut faults = BTreeMap::<&str, usize>::new();
-    let mut spans = BTreeMap::<&str, Vec<Duration>>::new();
-    for report in reports {
-        for (fault, count) in &report.faults {
-            *faults.entry(fault).or_default() += count;
-        }
-        for (what, span) in &report.took {
-            spans.entry(what).or_default().push(*span);
-        }
+    for line in evidence.lines() {
+        println!("  {line}");
     }
-    for (fault, count) in faults {
-        println!("fault         {count:>6} {fault}");
+    for void in &evidence.void {
+        println!("  showed nothing: {void}");
     }
-    for (what, mut spans) in spans {
-        spans.sort();
-        let at = |share: usize| spans[(spans.len() * share / 100).min(spans.len() - 1)];
-        println!(
-            "recovery      {what}: p50 {:.2} s, p99 {:.2} s, max {:.2} s of {}",
-            at(50).as_secs_f64(),
-            at(99).as_secs_f64(),
-            at(100).as_secs_f64(),
-            spans.len()
-        );
-    }
-    for wrong in Wrong::ALL {
-        let count: usize = reports.iter().map(|report| report.count(wrong)).sum();
-        println!("{:<13} {count}", wrong.as_str());
-    }
-    if reports.iter().all(Report::is_good) {
+    if evidence.is_good() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) orders: usize,
     pub(crate) outcomes: BTreeMap<String, usize>,
     pub(crate) violations: Vec<Violation>,
+    /// A random mix of faults.
+    pub(crate) is_mix: bool,
     /// What caught a planted bug.
     pub(crate) caught: Option<String>,
     /// How long it took to get over something.
@@ -97,6 +99,7 @@ impl Trial {
             orders: history.orders.len(),
             outcomes,
             violations: Vec::new(),
+            is_mix: false,
             caught: None,
             took: self.took,
             log: arena.world.daemon.log(),
@@ -138,6 +141,7 @@ impl Report {
             orders: 0,
             outcomes: BTreeMap::new(),
             violations: Vec::new(),
+            is_mix: false,
             caught: None,
             took: Vec::new(),
             log: String::new(),

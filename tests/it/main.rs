@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod barriers;
 mod cancels;
 mod changes;
 mod drift;
@@ -14,6 +15,7 @@ mod process;
 mod restarts;
 mod schema;
 mod standby;
+#[expect(dead_code, reason = "the trials use the rest")]
 mod support;
 mod template;
 mod topology;

@@ -84,6 +84,7 @@ const fn is_informational(condition: &Condition) -> bool {
         | ConditionName::NatsDisconnected
         | ConditionName::AccountRefused
         | ConditionName::Stuck
+        | ConditionName::Unwritable
         | ConditionName::Stopping => false,
     }
 }

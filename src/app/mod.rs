@@ -157,6 +157,7 @@ impl Daemon {
                         ConditionName::Blind,
                         ConditionName::AccountRefused,
                         ConditionName::Stuck,
+                        ConditionName::Unwritable,
                         ConditionName::PositionsStale,
                     ] {
                         self.gateway.clear(name);

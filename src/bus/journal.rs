@@ -241,8 +241,12 @@ impl Journal {
 
 /// Does something that must happen until it has: pauses grow to two seconds, and the message id makes a repeat
 /// harmless. Ends only with success; whoever stops the daemon drops the future, and the command comes back.
-pub async fn until_stored<F, E>(what: &'static str, mut attempt: impl FnMut() -> F)
-where
+/// Each failure is told to `failed`.
+pub async fn until_stored<F, E>(
+    what: &'static str,
+    mut failed: impl FnMut(&E),
+    mut attempt: impl FnMut() -> F,
+) where
     F: Future<Output = Result<(), E>>,
     E: std::error::Error,
 {
@@ -250,6 +254,7 @@ where
     let mut failures = 0u32;
     while let Err(error) = attempt().await {
         failures += 1;
+        failed(&error);
         if failures.is_power_of_two() {
             warn!(%error, failures, "{what} is not stored yet, trying again");
         }

@@ -55,6 +55,8 @@ pub enum ConditionName {
     Drift,
     /// Commands cannot be taken from their stream, though NATS can be reached.
     Stuck,
+    /// Intents or outcomes cannot be stored.
+    Unwritable,
     /// The positions mirror could not be refreshed.
     PositionsStale,
     /// The daemon is stopping.
@@ -63,7 +65,7 @@ pub enum ConditionName {
 
 impl ConditionName {
     /// Every condition, for metrics that must exist before anything is wrong.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Reconciling,
         Self::Standby,
         Self::NatsDisconnected,
@@ -71,6 +73,7 @@ impl ConditionName {
         Self::AccountRefused,
         Self::Drift,
         Self::Stuck,
+        Self::Unwritable,
         Self::PositionsStale,
         Self::Stopping,
     ];
@@ -85,6 +88,7 @@ impl ConditionName {
             Self::AccountRefused => "account_refused",
             Self::Drift => "drift",
             Self::Stuck => "stuck",
+            Self::Unwritable => "unwritable",
             Self::PositionsStale => "positions_stale",
             Self::Stopping => "stopping",
         }

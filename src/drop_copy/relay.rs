@@ -169,7 +169,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
                 return metrics::update_dropped("replay");
             }
         }
-        until_stored("order event", || self.store.publish(report)).await;
+        until_stored("order event", |_| {}, || self.store.publish(report)).await;
         self.sequence.note(report);
         metrics::update_published();
         if let Some(positions) = self.positions.filter(|_| report.is_fill()) {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::Troubles;
 use crate::bus::Lease;
 use crate::clock::Clock;
 use crate::domain::ClientOrderId;
@@ -27,6 +28,8 @@ pub(super) struct Dealer<V> {
     pub(super) absence_grace: Duration,
     /// The right to act.
     pub(super) lease: Lease,
+    /// Who cannot store what it must.
+    pub(super) troubles: Troubles,
     /// POSTs on the wire at once.
     pub(super) in_flight: Semaphore,
     /// Nothing new begins once this is cancelled; what is on the wire is seen to its end.

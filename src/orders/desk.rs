@@ -16,6 +16,7 @@ use super::ledger::{Ledger, Page};
 use super::place::{OrderInHand, Origin, Work};
 use super::settle::{self, Addressee, Settlement};
 use super::symbols::SymbolsById;
+use super::trouble::Troubles;
 use super::venue::Venue;
 use super::{cancel, gate, place, replace};
 use crate::backoff::{Backoff, Reason};
@@ -115,6 +116,7 @@ impl<V: Venue> Desk<V> {
             clock,
             marks: Marks::default(),
             lease,
+            troubles: Troubles::default(),
             absence_grace: ABSENCE_GRACE.max(policy.request_timeout + Duration::from_secs(1)),
             in_flight: Semaphore::new(policy.max_in_flight.max(1)),
             stop,

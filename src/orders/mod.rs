@@ -38,6 +38,7 @@ mod submit;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod venue;
 
 pub use desk::{Desk, Policy};

@@ -15,6 +15,7 @@ use super::lanes::Place;
 use super::ledger::{self, Page, Step};
 use super::resolve::Asked as Looked;
 use super::submit::{self, Past, Sent, Submission};
+use super::trouble::Trouble;
 use super::venue::Venue;
 use super::{cancel, close, gate, replace, resolve, settle};
 use crate::backoff::{Backoff, Reason};
@@ -229,6 +230,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
         stored_at,
         ..
     } = order.origin;
+    let mut trouble = Trouble::new(&desk.dealer);
     loop {
         let Some(page) = desk.read_ledger(&order.id).await else {
             return Ended::HandBack;
@@ -244,7 +246,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                     Begun::Send(asked, past) => (asked, past),
                     Begun::Over(verdict) => {
                         let intent = new_intent(desk, order);
-                        match record(desk, order, &intent, page, verdict).await {
+                        match record(desk, order, &intent, page, verdict, &mut trouble).await {
                             Some(ended) => return ended,
                             None => continue,
                         }
@@ -254,8 +256,9 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                 trial::at(Point::Prepared, order.id.as_str());
                 order.asked = Some(asked);
                 let intent = new_intent(desk, order);
-                match write_intent(desk, order, &intent, &page).await {
+                match write_intent(desk, order, &intent, &page, &mut trouble).await {
                     Some(revision) => {
+                        trouble.over();
                         trial::at(Point::IntentWritten, order.id.as_str());
                         (intent, revision, past)
                     }
@@ -273,7 +276,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                     && let Begun::Over(verdict) = begin(desk, order).await
                 {
                     let page = Page { revision, ..page };
-                    match record(desk, order, &intent, page, verdict).await {
+                    match record(desk, order, &intent, page, verdict, &mut trouble).await {
                         Some(ended) => return ended,
                         None => continue,
                     }
@@ -317,6 +320,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                     &intent,
                     page,
                     Verdict::CanceledBeforeSend { message },
+                    &mut trouble,
                 )
                 .await
                 {
@@ -361,7 +365,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
         trial::at(Point::Known, order.id.as_str());
         let mut page = Page { revision, ..page };
         loop {
-            match record(desk, order, &intent, page, verdict.clone()).await {
+            match record(desk, order, &intent, page, verdict.clone(), &mut trouble).await {
                 Some(ended) => return ended,
                 // The outcome stands whoever wrote: it goes on top of what is there now.
                 None => match read_until_there(desk, &order.id).await {
@@ -556,6 +560,7 @@ async fn write_intent<V: Venue>(
     order: &OrderInHand,
     intent: &Intent,
     page: &Page,
+    trouble: &mut Trouble<'_, V>,
 ) -> Option<u64> {
     let record = OrderRecord {
         client_order_id: order.id.clone(),
@@ -568,6 +573,7 @@ async fn write_intent<V: Venue>(
         Err(WriteError::Stale) => None,
         Err(WriteError::Unknown(error)) => {
             warn!(%error, "the intent may or may not be in the ledger");
+            trouble.failed("an intent", &error);
             // Reading it again tells; an intent of this very instant is ours, and nothing was sent under it.
             let again = desk.read_ledger(&order.id).await?;
             let ours = RecordState::Intent(intent.clone());
@@ -623,6 +629,7 @@ async fn record<V: Venue>(
     intent: &Intent,
     page: Page,
     verdict: Verdict,
+    trouble: &mut Trouble<'_, V>,
 ) -> Option<Ended> {
     let order_id = match &verdict {
         Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => acceptance.order_id,
@@ -649,6 +656,7 @@ async fn record<V: Venue>(
     };
     match desk.ledger.write(&record, page.revision).await {
         Ok(_) => {
+            trouble.over();
             trial::at(Point::Recorded, order.id.as_str());
             let outcome = Box::new(outcome);
             Some(if outcome.verdict.is_terminal() {
@@ -660,6 +668,7 @@ async fn record<V: Venue>(
         Err(WriteError::Stale) => None,
         Err(WriteError::Unknown(error)) => {
             warn!(%error, "the outcome is not in the ledger yet");
+            trouble.failed("an outcome", &error);
             tokio::time::sleep(WRITE_PAUSE).await;
             None
         }
@@ -685,6 +694,7 @@ async fn settle_late<V: Venue>(
         // Handed back without a record, it is found and taken down by the next process.
         cancel::take_down(&desk.dealer, order_id).await?;
     }
+    let mut trouble = Trouble::new(&desk.dealer);
     loop {
         let page = read_until_there(desk, &order.id).await?;
         if let Some(settled) = settled_meanwhile(&page, order.origin.id) {
@@ -694,7 +704,9 @@ async fn settle_late<V: Venue>(
             Some(RecordState::Settled(intent, ..) | RecordState::Intent(intent)) => intent.clone(),
             Some(RecordState::CancelMark) | None => new_intent(desk, order),
         };
-        if let Some(Ended::Settled(outcome)) = record(desk, order, &intent, page, verdict.clone()).await {
+        if let Some(Ended::Settled(outcome)) =
+            record(desk, order, &intent, page, verdict.clone(), &mut trouble).await
+        {
             return Some(*outcome);
         }
     }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::desk::Inner;
+use super::trouble::Trouble;
 use super::venue::Venue;
 use crate::bus::Delivery;
+use crate::bus::PublishError;
 use crate::bus::journal::{DeadLetter, until_stored};
 use crate::domain::{CommandKind, ExecutionReport, NewOrder, Outcome, Verdict};
 use crate::telemetry::metrics;
@@ -83,7 +85,9 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
     if trial::planted(Bug::OutcomeIsNotPublished) && to.maybe_there {
         return;
     }
-    until_stored("outcome", || {
+    let mut trouble = Trouble::new(&desk.dealer);
+    let mut failed = |error: &PublishError| trouble.failed("an outcome", error);
+    until_stored("outcome", &mut failed, || {
         desk.journal
             .outcome(outcome, to.spelling, to.trace, to.maybe_there)
     })
@@ -92,7 +96,7 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
     if is_refusal(outcome) && !outcome.repeated {
         let report = ExecutionReport::refused(outcome, to.asked);
         let key = format!("refused:{}", outcome.id);
-        until_stored("rejection", || {
+        until_stored("rejection", &mut failed, || {
             desk.journal.refusal(&report, &key, to.maybe_there)
         })
         .await;
@@ -151,7 +155,9 @@ pub(super) async fn bury<V: Venue>(
         reason,
         id: delivery.id,
     };
-    until_stored("dead letter", || desk.journal.dead(letter())).await;
+    let mut trouble = Trouble::new(&desk.dealer);
+    let failed = |error: &PublishError| trouble.failed("a dead letter", error);
+    until_stored("dead letter", failed, || desk.journal.dead(letter())).await;
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
+use async_nats::jetstream::{AckKind, stream};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::support::order::{With as _, buy, resting};
-use crate::support::world::{ACTION_STREAM, Plan};
-use crate::support::{Release, World, until};
+use crate::support::world::{ACTION_STREAM, JOURNAL_STREAM, Plan};
+use crate::support::{NatsServer, Release, World, nats, until};
 
 const ORDERS_CONSUMER: &str = "nalpaca-orders-consumer-v0";
 
@@ -221,5 +221,132 @@ async fn a_store_that_is_rolled_back_executes_nothing_twice() {
         )
         .await;
     assert_accepted_once(&world, "r.3").await;
+    world.settled().await;
+}
+
+#[tokio::test]
+async fn a_journal_that_takes_nothing_stops_orders_and_loses_no_outcome() {
+    let mut world = World::start().await;
+    world.order("j.1", &patient("AAPL")).await;
+    assert_accepted_once(&world, "j.1").await;
+    world.settled().await;
+    let mut journal = world
+        .jetstream
+        .get_stream(JOURNAL_STREAM)
+        .await
+        .expect("the journal is there");
+    let before = journal.cached_info().config.clone();
+    let full = stream::Config {
+        max_messages: i64::try_from(journal.info().await.expect("it answers").state.messages).unwrap_or(1),
+        discard: stream::DiscardPolicy::New,
+        ..before.clone()
+    };
+    world
+        .jetstream
+        .update_stream(full)
+        .await
+        .expect("the server takes the change");
+    world.order("j.2", &patient("AAPL")).await;
+    world.posted("j.2").await;
+    world.daemon.not_ready("unwritable").await;
+    // This one is not begun: what became of it could not be told either.
+    world.order("j.3", &patient("MSFT")).await;
+    world.in_the_ledger("j.3").await;
+    assert_eq!(world.posts_of("j.3").len(), 0);
+    world
+        .jetstream
+        .update_stream(before)
+        .await
+        .expect("the server takes the change");
+    for id in ["j.2", "j.3"] {
+        assert_accepted_once(&world, id).await;
+    }
+    world.daemon.ready().await;
+    world.settled().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_says_so_to_the_publisher_and_loses_nothing() {
+    let mut world = World::start().await;
+    world.daemon.kill9();
+    let action = world
+        .jetstream
+        .get_stream(ACTION_STREAM)
+        .await
+        .expect("the stream is there");
+    let before = action.cached_info().config.clone();
+    let small = stream::Config {
+        max_messages: 2,
+        ..before.clone()
+    };
+    world
+        .jetstream
+        .update_stream(small)
+        .await
+        .expect("the server takes the change");
+    for id in ["q.1", "q.2"] {
+        world.order(id, &patient("AAPL")).await;
+    }
+    let refused = world
+        .publish(
+            "orders.q.3",
+            async_nats::HeaderMap::new(),
+            patient("AAPL").to_string(),
+        )
+        .await;
+    let error = refused.expect_err("there is no room").to_string();
+    assert!(error.contains("maximum messages exceeded"), "{error}");
+    world
+        .jetstream
+        .update_stream(before)
+        .await
+        .expect("the server takes the change");
+    world.daemon.run();
+    for id in ["q.1", "q.2"] {
+        assert_accepted_once(&world, id).await;
+    }
+    world.settled().await;
+    assert_eq!(world.posts(), 2);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_deleted_is_made_and_filled_again() {
+    let mut world = World::start().await;
+    world
+        .jetstream
+        .delete_key_value("nalpaca")
+        .await
+        .expect("the bucket goes");
+    until("the bucket to be filled again", async || {
+        let bucket = world.jetstream.get_key_value("nalpaca").await.ok()?;
+        for key in ["lease", "state", "positions", "account"] {
+            bucket.get(key).await.ok()??;
+        }
+        Some(())
+    })
+    .await;
+    world.order("b.1", &patient("AAPL")).await;
+    assert_accepted_once(&world, "b.1").await;
+    world.daemon.ready().await;
+    world.settled().await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_revoked_stop_the_daemon_and_it_goes_on_when_they_are_back() {
+    let nats = NatsServer::start_guarded(Release::Recent).await;
+    let plan = Plan::new()
+        .set("NATS_USER", nats::DAEMON)
+        .set("NATS_PASSWORD", nats::DAEMON);
+    let mut world = plan.start_on(nats).await;
+    world.daemon.ready().await;
+    world.order("c.1", &patient("AAPL")).await;
+    assert_accepted_once(&world, "c.1").await;
+    world.nats.allow_daemon(false);
+    world.daemon.not_ready("nats_disconnected").await;
+    world.order("c.2", &patient("AAPL")).await;
+    assert_eq!(world.posts_of("c.2").len(), 0);
+    world.nats.allow_daemon(true);
+    world.daemon.ready().await;
+    assert_accepted_once(&world, "c.2").await;
     world.settled().await;
 }

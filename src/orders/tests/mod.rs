@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dealer::{Dealer, Marks};
 use super::submit::{self, Past, Sent, Submission};
+use super::trouble::Troubles;
 use crate::bus::Lease;
 use crate::clock::Clock;
 use crate::domain::order::{Exits, Pricing, Side, Size, Structure, TimeInForce};
@@ -97,6 +98,7 @@ impl Bench {
             clock,
             marks: Marks::default(),
             lease: Lease::for_ever(),
+            troubles: Troubles::default(),
             absence_grace: seconds(11),
             in_flight: Semaphore::new(8),
             stop: CancellationToken::new(),

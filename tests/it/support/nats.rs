@@ -40,7 +40,13 @@ pub(crate) struct NatsServer {
     port: u16,
     scratch: Scratch,
     child: Option<Child>,
+    guarded: bool,
 }
+
+/// Name and password of the one who runs a guarded server.
+const OPERATOR: &str = "operator";
+/// Name and password of the daemon on a guarded server.
+pub(crate) const DAEMON: &str = "daemon";
 
 impl NatsServer {
     /// Runs a server and waits until it answers.
@@ -57,11 +63,51 @@ impl NatsServer {
             port: free_port(),
             scratch: Scratch::new(),
             child: None,
+            guarded: false,
         }
     }
 
+    /// A server that wants names and passwords: the operator's, and the daemon's.
+    pub(crate) async fn start_guarded(release: Release) -> Self {
+        let mut server = Self::reserve(release);
+        server.guarded = true;
+        server.allow_daemon(true);
+        server.run().await;
+        server
+    }
+
+    /// Lets the daemon in, or not any more. A server that runs reads it at once.
+    pub(crate) fn allow_daemon(&self, allowed: bool) {
+        let daemon = if allowed {
+            format!("{{user: {DAEMON}, password: {DAEMON}}}")
+        } else {
+            String::new()
+        };
+        let operator = format!("{{user: {OPERATOR}, password: {OPERATOR}}}");
+        let users = format!("authorization {{\n users = [\n {operator}\n {daemon}\n ]\n}}\n");
+        fs::write(self.config_path(), users).expect("write the server's configuration");
+        if let Some(child) = &self.child {
+            super::daemon::signal(child, "HUP");
+        }
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.scratch.path().join("nats-server.conf")
+    }
+
+    /// Where it is.
     pub(crate) fn url(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What it takes to be let in as its operator.
+    pub(crate) fn options(&self) -> async_nats::ConnectOptions {
+        let options = async_nats::ConnectOptions::new();
+        if self.guarded {
+            options.user_and_password(OPERATOR.to_owned(), OPERATOR.to_owned())
+        } else {
+            options
+        }
     }
 
     /// Runs it, on the port and store it always had, and waits until JetStream answers.
@@ -76,15 +122,19 @@ impl NatsServer {
             .arg(self.port.to_string())
             .args(["--jetstream", "--store_dir"])
             .arg(self.scratch.path().join("store"))
+            .args(if self.guarded {
+                vec!["--config".into(), self.config_path().into_os_string()]
+            } else {
+                Vec::new()
+            })
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("run nats-server");
         self.child = Some(child);
-        let url = self.url();
         until("nats-server to answer", async || {
-            let client = async_nats::connect(url.as_str()).await.ok()?;
+            let client = self.options().connect(self.url()).await.ok()?;
             let context = async_nats::jetstream::new(client);
             context.query_account().await.ok()
         })

@@ -69,7 +69,8 @@ impl Plan {
         let sim = Sim::start(self.sim).await.expect("start the simulator");
         let mut environment = environment(&nats, &sim);
         environment.extend(self.environment);
-        let client = async_nats::ConnectOptions::new()
+        let client = nats
+            .options()
             .retry_on_initial_connect()
             .reconnect_delay_callback(|_| Duration::from_millis(50))
             .connect(nats.url())

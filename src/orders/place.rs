@@ -415,9 +415,19 @@ async fn begin<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Begun {
         match resolve::look_before(&desk.dealer, &order.id, order.deadline).await {
             Looked::Found(found) => return Begun::Over(resolve::found(&found, None)),
             Looked::Absent => {}
-            Looked::TimeUp => return Begun::Over(Verdict::Expired),
+            Looked::TimeUp => {
+                let message =
+                    "the deadline passed, and the venue has not said whether it has the order".to_owned();
+                return Begun::Over(Verdict::Unresolved { message });
+            }
             Looked::Stopping => return Begun::Stopping,
         }
+    }
+    // Whatever it was that came before, nothing is begun for what is too late now: no cancel, no look at positions.
+    let now = desk.dealer.clock.now();
+    let state = desk.dealer.gateway.state();
+    if let gate::Passage::Closed(verdict) = gate::passage(now, order.deadline, &state, order.work.reduces()) {
+        return Begun::Over(verdict);
     }
     // Found out while orders are held back, it would be old news when they are let go.
     tokio::select! {

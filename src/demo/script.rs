@@ -59,12 +59,21 @@ fn steps() -> Vec<Step> {
             "new",
         ),
         Step {
-            title: "and is canceled by its own id",
+            title: "is replaced under an id of its own",
+            kind: "replace",
+            id: "demo.limit-2",
+            payload: Some(json!({"order": "demo.limit", "limit_price": "1.50"})),
+            outcome: "ACCEPTED",
+            until: ("replaced", "demo.limit"),
+            moves: false,
+        },
+        Step {
+            title: "and is canceled by that id",
             kind: "cancel",
-            id: "demo.limit",
+            id: "demo.limit-2",
             payload: None,
             outcome: "ACCEPTED",
-            until: ("canceled", "demo.limit"),
+            until: ("canceled", "demo.limit-2"),
             moves: false,
         },
         order(
@@ -86,6 +95,15 @@ fn steps() -> Vec<Step> {
             json!({"symbol": "BTC/USD", "side": "buy", "qty": "0.05", "order_type": "market", "tif": "gtc"}),
             "fill",
         ),
+        Step {
+            title: "half of a position is closed",
+            kind: "close",
+            id: "demo.close",
+            payload: Some(json!({"symbol": "AAPL", "percentage": 50})),
+            outcome: "ACCEPTED",
+            until: ("fill", "demo.close"),
+            moves: true,
+        },
         Step {
             title: "an order the venue refuses",
             kind: "orders",
@@ -145,7 +163,8 @@ async fn play_step(
                     over = true;
                     moved = true;
                 }
-                summary.orders += usize::from(step.kind == "orders" && kind == "ACCEPTED");
+                let posts = matches!(step.kind, "orders" | "close");
+                summary.orders += usize::from(posts && kind == "ACCEPTED");
                 show::outcome(terminal, &kind, &heard, took)?;
                 outcome = true;
             }

@@ -350,3 +350,26 @@ async fn credentials_that_are_revoked_stop_the_daemon_and_it_goes_on_when_they_a
     assert_accepted_once(&world, "c.2").await;
     world.settled().await;
 }
+
+#[tokio::test]
+async fn a_consumer_that_is_paused_is_reported_and_its_orders_wait() {
+    let mut world = World::start().await;
+    let pause = async |until: &str| {
+        let subject = format!("$JS.API.CONSUMER.PAUSE.{ACTION_STREAM}.{ORDERS_CONSUMER}");
+        let question = json!({"pause_until": until}).to_string();
+        let answer = world.jetstream.client().request(subject, question.into()).await;
+        let answer = answer.expect("the server answers");
+        assert!(
+            !String::from_utf8_lossy(&answer.payload).contains("\"error\""),
+            "{answer:?}"
+        );
+    };
+    pause("2100-01-01T00:00:00Z").await;
+    world.daemon.not_ready("paused").await;
+    world.order("p.1", &patient("AAPL")).await;
+    // A moment that has passed is no pause, though the server remembers it.
+    pause("2020-01-01T00:00:00Z").await;
+    assert_accepted_once(&world, "p.1").await;
+    world.daemon.ready().await;
+    world.settled().await;
+}

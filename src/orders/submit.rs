@@ -11,7 +11,7 @@ use super::dealer::Dealer;
 use super::gate::{self, Passage};
 use super::resolve::{self, Asked};
 use super::venue::Venue;
-use crate::alpaca::rest::SubmitAnswer;
+use crate::alpaca::rest::{LastCheck, SubmitAnswer};
 use crate::alpaca::{Lane, Permit};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::outcome::Refusal;
@@ -180,7 +180,10 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
         .then(|| ClientOrderId::parse(&format!("{}-{}", submission.id, submission.attempts)).ok())
         .flatten();
     let id = renamed.as_ref().unwrap_or(submission.id);
-    let answer = trial::on_the_wire(id.as_str(), dealer.venue.submit(permit, id, submission.asked)).await;
+    let request = dealer
+        .venue
+        .submit(permit, id, submission.asked, last_check(dealer, submission));
+    let answer = trial::on_the_wire(id.as_str(), request).await;
     trial::at(Point::Answered, submission.id.as_str());
     let posted = Instant::now();
     match answer {
@@ -227,6 +230,16 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
             Step::Ask(posted)
         }
     }
+}
+
+/// What holds now must hold when the connection is open, too.
+fn last_check<V>(dealer: &Dealer<V>, submission: &Submission<'_>) -> LastCheck {
+    let (clock, gateway, lease) = (dealer.clock.clone(), dealer.gateway.clone(), dealer.lease.clone());
+    let (deadline, reduces) = (submission.deadline, submission.reduces);
+    LastCheck::new(move || {
+        let passage = || gate::passage(clock.now(), deadline, &gateway.state(), reduces);
+        trial::planted(Bug::LeaseIgnored) || (lease.holds() && passage() == Passage::Open)
+    })
 }
 
 /// What a cancel that is in hand means for the order.

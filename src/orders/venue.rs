@@ -1,6 +1,6 @@
 //! What this desk needs of the venue, and no more. Tests put a scripted venue behind it.
 
-use crate::alpaca::rest::{CancelAnswer, Client, LookUpAnswer, ReadError, SubmitAnswer};
+use crate::alpaca::rest::{CancelAnswer, Client, LastCheck, LookUpAnswer, ReadError, SubmitAnswer};
 use crate::alpaca::{Lane, Pacer, Permit};
 use crate::domain::{ClientOrderId, Order, OrderId, Placement, Position};
 
@@ -9,12 +9,13 @@ pub trait Venue: Send + Sync + 'static {
     /// The account's request budget.
     fn pacer(&self) -> &Pacer;
 
-    /// One POST, or one PATCH, nothing else.
+    /// One POST, or one PATCH, nothing else; and not even that if the check says no before its first byte is written.
     fn submit(
         &self,
         permit: Permit,
         id: &ClientOrderId,
         asked: &Placement,
+        check: LastCheck,
     ) -> impl Future<Output = SubmitAnswer> + Send;
 
     /// Asks for an order by our id.
@@ -38,8 +39,14 @@ impl Venue for Client {
         Self::pacer(self)
     }
 
-    async fn submit(&self, permit: Permit, id: &ClientOrderId, asked: &Placement) -> SubmitAnswer {
-        Self::submit(self, permit, id, asked).await
+    async fn submit(
+        &self,
+        permit: Permit,
+        id: &ClientOrderId,
+        asked: &Placement,
+        check: LastCheck,
+    ) -> SubmitAnswer {
+        Self::submit(self, permit, id, asked, check).await
     }
 
     async fn find(&self, id: &ClientOrderId) -> LookUpAnswer {

@@ -16,7 +16,7 @@ use nalpaca::sim::{Sim, SimConfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::judge::history::{Ack, Asks, Command, History, Kind, Outcome, Request, VenueOrder};
+use super::judge::history::{Ack, Asks, Command, Departure, History, Kind, Outcome, Request, VenueOrder};
 use super::proxy::{Proxy, Weather};
 use super::support::daemon::{Environment, KEY, SECRET};
 use super::support::world::{ACTION_STREAM, JOURNAL_STREAM, World, environment};
@@ -216,7 +216,7 @@ pub(crate) fn today() -> String {
 }
 
 /// Seconds since the epoch.
-fn now() -> f64 {
+pub(crate) fn now() -> f64 {
     seconds(wall_clock())
 }
 
@@ -422,6 +422,12 @@ impl Arena {
         History {
             commands: self.publisher.commands.clone(),
             requests: requests(&self.world.sim),
+            departures: self
+                .to_venue
+                .passed()
+                .into_iter()
+                .map(|(id, at)| Departure { id, at })
+                .collect(),
             orders: orders(&self.world.sim),
             outcomes: self.outcomes().await,
         }

@@ -5,8 +5,8 @@
 //! | at most one order per client order id, and none that nobody asked for | G1 |
 //! | no second request for an id before the venue was asked again and again, unless it had refused the first | G1 |
 //! | every stored command has one terminal outcome, and it agrees with the venue | G2 |
-//! | no request arrives after its command's deadline | G3 |
-//! | orders of one symbol arrive in the order in which they were stored | order of things |
+//! | no request leaves after its command's deadline | G3 |
+//! | orders of one symbol leave in the order in which they were stored | order of things |
 //! | what was canceled does not work, and nothing else was canceled | cancels |
 #![expect(clippy::float_arithmetic, reason = "instants, not money")]
 
@@ -310,32 +310,29 @@ impl Judge<'_> {
         }
     }
 
-    /// No request arrives after its command's deadline.
+    /// No request leaves after its command's deadline.
     fn deadlines(&mut self) {
         let history = self.history;
-        for request in &history.requests {
-            if request.what != Asks::Create {
-                continue;
-            }
+        for departure in &history.departures {
             let latest = history
                 .commands
                 .iter()
-                .filter(|command| creates(command, &request.id))
+                .filter(|command| creates(command, &departure.id))
                 .map(|command| command.deadline.unwrap_or(f64::INFINITY))
                 .max_by(f64::total_cmp);
             if let Some(deadline) = latest
-                && request.at > deadline + TOLERANCE
+                && departure.at > deadline + TOLERANCE
             {
                 self.wrong(
                     Wrong::Stale,
-                    &request.id,
-                    format!("sent {:.2} s after its deadline", request.at - deadline),
+                    &departure.id,
+                    format!("sent {:.2} s after its deadline", departure.at - deadline),
                 );
             }
         }
     }
 
-    /// Orders of one symbol arrive in the order in which they were stored: the next one is sent when the one ahead is
+    /// Orders of one symbol leave in the order in which they were stored: the next one is sent when the one ahead is
     /// sent no more.
     fn order_of_things(&mut self) {
         let history = self.history;
@@ -361,10 +358,10 @@ impl Judge<'_> {
                 continue;
             }
             let sent: Vec<f64> = history
-                .requests
+                .departures
                 .iter()
-                .filter(|request| request.what == Asks::Create && request.id == command.id)
-                .map(|request| request.at)
+                .filter(|departure| departure.id == command.id)
+                .map(|departure| departure.at)
                 .collect();
             let first = sent.iter().copied().min_by(f64::total_cmp);
             let last = sent.iter().copied().max_by(f64::total_cmp);

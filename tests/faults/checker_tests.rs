@@ -2,7 +2,7 @@
 #![expect(clippy::float_arithmetic, reason = "instants, not money")]
 
 use super::checker::{Wrong, check};
-use super::history::{Ack, Asks, Command, History, Kind, Outcome, Request, VenueOrder};
+use super::history::{Ack, Asks, Command, Departure, History, Kind, Outcome, Request, VenueOrder};
 
 fn command(kind: Kind, id: &str, sequence: u64) -> Command {
     let at = 100.0 + seconds(sequence);
@@ -42,6 +42,13 @@ fn create(id: &str, at: f64, status: Option<u16>) -> Request {
     }
 }
 
+fn departure(id: &str, at: f64) -> Departure {
+    Departure {
+        id: id.to_owned(),
+        at,
+    }
+}
+
 fn look(id: &str, at: f64) -> Request {
     Request {
         what: Asks::LookUp,
@@ -71,6 +78,7 @@ fn good() -> History {
             },
         ],
         requests: vec![create("a", 101.1, Some(200)), create("b", 102.1, Some(200))],
+        departures: vec![departure("a", 101.1), departure("b", 102.1)],
         orders: vec![order("a", "new"), order("b", "filled")],
         outcomes: vec![outcome("a", "ACCEPTED", 1), outcome("b", "ACCEPTED", 2)],
     }
@@ -407,13 +415,20 @@ fn a_request_after_its_deadline_is_stale() {
         [Wrong::Stale]
     );
     assert_eq!(changed(|history| history.commands[0].deadline = None), []);
+    // Again, when the first time was in time.
+    assert_eq!(
+        changed(|history| history.departures.push(departure("a", 170.0))),
+        [Wrong::Stale]
+    );
+    // It left in time, and stood still on its way.
+    assert_eq!(changed(|history| history.requests[0].at = 170.0), []);
 }
 
 #[test]
 fn orders_that_overtake_each_other_in_a_symbol_are_found() {
     assert_eq!(
         changed(|history| {
-            history.requests[1].at = 101.0;
+            history.departures[1].at = 101.0;
             history.commands[1].symbol = "AAPL".to_owned();
         }),
         [Wrong::Disordered]
@@ -423,13 +438,14 @@ fn orders_that_overtake_each_other_in_a_symbol_are_found() {
         changed(|history| {
             history.requests[0].status = Some(429);
             history.requests.push(create("a", 103.0, Some(200)));
+            history.departures.push(departure("a", 103.0));
             history.commands[1].symbol = "AAPL".to_owned();
         }),
         [Wrong::Disordered]
     );
     assert_eq!(
         changed(|history| {
-            history.requests[1].at = 101.0;
+            history.departures[1].at = 101.0;
         }),
         [],
         "another symbol"

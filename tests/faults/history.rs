@@ -62,6 +62,13 @@ pub(crate) enum Asks {
     LookUp,
 }
 
+/// A request that would create an order, on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Departure {
+    pub(crate) id: String,
+    pub(crate) at: f64,
+}
+
 /// An order as the venue has it in the end.
 #[derive(Clone, Debug)]
 pub(crate) struct VenueOrder {
@@ -97,6 +104,9 @@ pub(crate) struct Outcome {
 pub(crate) struct History {
     pub(crate) commands: Vec<Command>,
     pub(crate) requests: Vec<Request>,
+    /// When requests that would create an order left the daemon, as the wire before the venue saw them: what stands
+    /// still on the way arrives late, and was in time.
+    pub(crate) departures: Vec<Departure>,
     pub(crate) orders: Vec<VenueOrder>,
     pub(crate) outcomes: Vec<Outcome>,
 }

@@ -1,7 +1,7 @@
 //! A TCP proxy that breaks connections: cuts them, freezes either direction, refuses new ones, slows bytes down.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,12 +32,17 @@ impl Weather {
     };
 }
 
+/// What came by: a client order id, and when.
+type Passed = Arc<Mutex<Vec<(String, f64)>>>;
+
 /// A proxy in front of one server. Gone when dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     /// Goes up with each cut.
     cuts: watch::Sender<u64>,
+    /// Requests that name an order, as they came by, and when.
+    passed: Passed,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -50,8 +55,14 @@ impl Proxy {
         let address = listener.local_addr().expect("the listener has an address");
         let weather = watch::Sender::new(Weather::FAIR);
         let cuts = watch::Sender::new(0);
-        let task = tokio::spawn(serve(listener, target.into(), weather.clone(), cuts.clone()));
+        let passed = Passed::default();
+        let route = Route {
+            target: target.into(),
+            passed: Arc::clone(&passed),
+        };
+        let task = tokio::spawn(serve(listener, route, weather.clone(), cuts.clone()));
         Self {
+            passed,
             address,
             weather,
             cuts,
@@ -67,6 +78,14 @@ impl Proxy {
         self.weather.send_replace(weather);
     }
 
+    /// Requests that named an order in their body, and when they left their sender.
+    pub(crate) fn passed(&self) -> Vec<(String, f64)> {
+        self.passed
+            .lock()
+            .expect("nobody panics while it is held")
+            .clone()
+    }
+
     /// Resets every connection that is open.
     pub(crate) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
@@ -79,9 +98,15 @@ impl Drop for Proxy {
     }
 }
 
+#[derive(Clone)]
+struct Route {
+    target: Arc<str>,
+    passed: Passed,
+}
+
 async fn serve(
     listener: TcpListener,
-    target: Arc<str>,
+    route: Route,
     weather: watch::Sender<Weather>,
     cuts: watch::Sender<u64>,
 ) {
@@ -94,8 +119,8 @@ async fn serve(
                     reset(client);
                     continue;
                 }
-                let (target, weather, cuts) = (Arc::clone(&target), weather.subscribe(), cuts.subscribe());
-                connections.spawn(carry(client, target, weather, cuts));
+                let (route, weather, cuts) = (route.clone(), weather.subscribe(), cuts.subscribe());
+                connections.spawn(carry(client, route, weather, cuts));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -109,11 +134,11 @@ fn reset(socket: TcpStream) {
 
 async fn carry(
     client: TcpStream,
-    target: Arc<str>,
+    route: Route,
     weather: watch::Receiver<Weather>,
     mut cuts: watch::Receiver<u64>,
 ) {
-    let Ok(server) = TcpStream::connect(&*target).await else {
+    let Ok(server) = TcpStream::connect(&*route.target).await else {
         reset(client);
         return;
     };
@@ -125,12 +150,21 @@ async fn carry(
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
     cuts.mark_unchanged();
-    let up = pump(client_reads, server_writes, weather.clone(), |weather| {
-        weather.up_frozen
-    });
-    let down = pump(server_reads, client_writes, weather, |weather| {
-        weather.down_frozen
-    });
+    let spy = Some(route.passed);
+    let up = pump(
+        client_reads,
+        server_writes,
+        weather.clone(),
+        |weather| weather.up_frozen,
+        spy,
+    );
+    let down = pump(
+        server_reads,
+        client_writes,
+        weather,
+        |weather| weather.down_frozen,
+        None,
+    );
     tokio::select! {
         () = up => {}
         () = down => {}
@@ -143,6 +177,7 @@ async fn pump(
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
     frozen: impl Fn(&Weather) -> bool,
+    passed: Option<Passed>,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -150,6 +185,13 @@ async fn pump(
             Ok(0) | Err(_) => return,
             Ok(read) => read,
         };
+        if let (Some(passed), Some(id)) = (&passed, named(&buffer[..read])) {
+            let now = super::arena::now();
+            passed
+                .lock()
+                .expect("nobody panics while it is held")
+                .push((id, now));
+        }
         if weather.wait_for(|weather| !frozen(weather)).await.is_err() {
             return;
         }
@@ -161,4 +203,13 @@ async fn pump(
             return;
         }
     }
+}
+
+/// The client order id in the body of a request, if these are the bytes of one.
+fn named(bytes: &[u8]) -> Option<String> {
+    const KEY: &[u8] = b"\"client_order_id\":\"";
+    let at = bytes.windows(KEY.len()).position(|window| window == KEY)?;
+    let rest = &bytes[at + KEY.len()..];
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    String::from_utf8(rest[..end].to_vec()).ok()
 }

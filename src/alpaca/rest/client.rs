@@ -11,11 +11,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Response, Url};
+use reqwest::{Body, Method, Response, Url};
 use tokio::time::Instant;
 
 use super::answer::{Answer, Exchange, TransportError};
 use super::classify::{self, CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
+use super::last_check::{self, CheckedBody, LastCheck};
 use super::model::{AccountJson, ClockJson, FillJson, OrderJson, PositionJson, Shape};
 use super::request::{OrderBody, ReplaceBody};
 use super::route::route;
@@ -122,8 +123,15 @@ impl Client {
     }
 
     /// Places an order: one POST or one PATCH, nothing else. The caller got the permit first, and then judged
-    /// deadline and mode a last time. Dropped before it is ready, the outcome is unknown.
-    pub async fn submit(&self, permit: Permit, id: &ClientOrderId, asked: &Placement) -> SubmitAnswer {
+    /// deadline and mode; `check` judges them again when the connection is open. Dropped before it is ready, the
+    /// outcome is unknown.
+    pub async fn submit(
+        &self,
+        permit: Permit,
+        id: &ClientOrderId,
+        asked: &Placement,
+        check: LastCheck,
+    ) -> SubmitAnswer {
         let (method, path, body) = match asked {
             Placement::New(order) => (
                 Method::POST,
@@ -146,6 +154,10 @@ impl Client {
             }
         };
         let url = self.url(&path, &[]);
+        let body = Body::wrap(CheckedBody {
+            bytes: Some(body.into()),
+            check,
+        });
         let exchange = self.exchange(permit, method, url, Some(body), BODY_MAX).await;
         classify::submit(exchange, id, asked)
     }
@@ -289,7 +301,7 @@ impl Client {
         permit: Permit,
         method: Method,
         url: Url,
-        body: Option<Vec<u8>>,
+        body: Option<Body>,
         body_max: usize,
     ) -> Exchange {
         let route = route(&method, url.path());
@@ -340,7 +352,7 @@ fn base_url(text: &str) -> Option<Url> {
 /// Sorts a failed request by whether a byte of it can have reached the venue.
 fn transport_error(error: reqwest::Error) -> TransportError {
     // `is_connect` covers DNS, TCP, TLS and the connect timeout: the request itself was not yet written.
-    let not_sent = error.is_connect() || error.is_builder();
+    let not_sent = error.is_connect() || error.is_builder() || last_check::was_withheld(&error);
     let timed_out = error.is_timeout();
     let cause = chain(&error.without_url());
     match (not_sent, timed_out) {
@@ -425,8 +437,8 @@ mod tests {
         Client::new(endpoint, Pacer::new(200)).unwrap()
     }
 
-    async fn submit(client: &Client) -> SubmitAnswer {
-        let order = NewOrder {
+    fn new_order() -> NewOrder {
+        NewOrder {
             structure: Structure::Single {
                 symbol: Symbol::parse("AAPL").unwrap(),
                 side: Side::Buy,
@@ -441,10 +453,15 @@ mod tests {
             position_intent: None,
             advanced: None,
             valid_until: None,
-        };
+        }
+    }
+
+    async fn submit(client: &Client) -> SubmitAnswer {
         let id = ClientOrderId::parse("momentum.1").unwrap();
         let permit = client.pacer().acquire(Lane::NewOrder).await;
-        client.submit(permit, &id, &Placement::New(order)).await
+        client
+            .submit(permit, &id, &Placement::New(new_order()), LastCheck::new(|| true))
+            .await
     }
 
     /// What comes of an order when the venue does this once. Whoever asks again is told that it was accepted, so
@@ -452,6 +469,21 @@ mod tests {
     async fn submit_to(reply: Reply) -> (SubmitAnswer, Receiver<String>) {
         let (address, requests) = serve(vec![reply, Reply::whole(200, "", ORDER)]);
         (submit(&client(&address)).await, requests)
+    }
+
+    #[tokio::test]
+    async fn what_the_last_check_withholds_is_not_written() {
+        let (address, requests) = serve(vec![Reply::whole(200, "", ORDER)]);
+        let client = client(&address);
+        let id = ClientOrderId::parse("momentum.1").unwrap();
+        let asked = Placement::New(new_order());
+        let permit = client.pacer().acquire(Lane::NewOrder).await;
+        let answer = client.submit(permit, &id, &asked, LastCheck::new(|| false)).await;
+        assert!(matches!(answer, SubmitAnswer::NotSent { .. }), "{answer:?}");
+        let silence = requests
+            .recv_timeout(Duration::from_millis(100))
+            .unwrap_or_default();
+        assert_eq!(silence, "", "not even the head");
     }
 
     #[tokio::test]
@@ -477,6 +509,7 @@ mod tests {
             request.contains("\r\ncontent-type: application/json\r\n"),
             "{request}"
         );
+        assert!(request.contains("\r\ncontent-length: "), "{request}");
         assert!(request.contains(r#""client_order_id":"momentum.1""#), "{request}");
     }
 

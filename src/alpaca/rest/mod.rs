@@ -3,6 +3,7 @@
 mod answer;
 mod classify;
 mod client;
+mod last_check;
 mod model;
 mod request;
 mod route;
@@ -13,5 +14,6 @@ mod test_server;
 
 pub use classify::{CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
 pub use client::{Client, ClientError, Endpoint, Read};
+pub use last_check::LastCheck;
 
 pub(super) use model::{Number, OrderJson, Text};

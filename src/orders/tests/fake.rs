@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::at_venue;
-use crate::alpaca::rest::{CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
+use crate::alpaca::rest::{CancelAnswer, LastCheck, LookUpAnswer, ReadError, SubmitAnswer};
 use crate::alpaca::{Lane, Pacer, Permit};
 use crate::domain::outcome::{Acceptance, Refusal};
 use crate::domain::{ClientOrderId, Order, OrderId, Placement, Position};
@@ -20,6 +20,8 @@ pub(super) enum Post {
     Accept,
     /// Taken after so long.
     AcceptAfter(Duration),
+    /// Taken, when the connection has opened after so long, if the last check still lets it.
+    OpenAfter(Duration),
     /// Refused for want of money, which is looked at before the id is.
     Reject,
     /// The answer is lost, whether or not the order was taken.
@@ -147,7 +149,7 @@ impl State {
             cause: "the connection was reset".to_owned(),
         };
         match post {
-            Post::Accept | Post::AcceptAfter(_) => {
+            Post::Accept | Post::AcceptAfter(_) | Post::OpenAfter(_) => {
                 let acceptance = Acceptance {
                     order_id: order.id,
                     order: Some(Box::new(order.clone())),
@@ -190,7 +192,13 @@ impl Venue for std::sync::Arc<FakeVenue> {
         &self.pacer
     }
 
-    async fn submit(&self, permit: Permit, _id: &ClientOrderId, asked: &Placement) -> SubmitAnswer {
+    async fn submit(
+        &self,
+        permit: Permit,
+        _id: &ClientOrderId,
+        asked: &Placement,
+        check: LastCheck,
+    ) -> SubmitAnswer {
         drop(permit);
         let Placement::New(order) = asked else {
             panic!("this venue replaces nothing");
@@ -202,6 +210,16 @@ impl Venue for std::sync::Arc<FakeVenue> {
             state.most_on_the_wire = state.most_on_the_wire.max(state.on_the_wire);
             state.script.pop_front().unwrap_or(Post::Accept)
         };
+        if let Post::OpenAfter(span) = post {
+            sleep(span).await;
+            if !check.passes() {
+                self.lock().on_the_wire -= 1;
+                return SubmitAnswer::NotSent {
+                    cause: "withheld".to_owned(),
+                    retry_after: None,
+                };
+            }
+        }
         if let Post::AcceptAfter(span) | Post::TimeOut { after: span, .. } = post {
             sleep(span).await;
         }

@@ -64,6 +64,16 @@ async fn an_order_that_is_late_when_it_comes_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_whose_connection_opens_too_late_is_not_sent() {
+    let bench = Bench::new([Post::OpenAfter(seconds(2))], []);
+    let sent = bench.submit(Past::Clean, Some(seconds(1))).await;
+    assert_eq!(sent, Sent::Verdict(Verdict::Expired));
+    assert!(!bench.venue().holds_order());
+    let bench = Bench::new([Post::OpenAfter(seconds(2))], []);
+    assert_eq!(word(&bench.submit_new().await), "accepted");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_pause_that_the_venue_asks_for_is_kept() {
     let paced = Post::NotSent {
         retry_after: Some(seconds(17)),

@@ -48,8 +48,8 @@ async fn the_demo_does_the_main_job_and_ends_well() {
     let (good, text) = run(demo.arg("demo").arg("--nats-server").arg(server)).await;
     assert!(good, "{text}");
     for line in [
-        "8 commands published, 8 outcomes",
-        "for 5 orders it took and 1 it refused; 0 orders twice",
+        "10 commands published, 10 outcomes",
+        "for 6 orders it took and 1 it refused; 0 orders twice",
         "BTC/USD",
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");

@@ -72,7 +72,8 @@ pub(super) async fn submit<V: Venue>(
     submission: &mut Submission<'_>,
     past: Past,
 ) -> Sent {
-    let mut doubt = past == Past::Begun;
+    // Since when it may be at the venue: when the last POST ended whose answer nobody knows.
+    let mut doubt = (past == Past::Begun).then(Instant::now);
     let mut not_sent = Backoff::new(Reason::NotSent);
     let mut next = match past {
         Past::Clean => Next::Send,
@@ -86,7 +87,11 @@ pub(super) async fn submit<V: Venue>(
                 Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.asked))),
                 Asked::Absent => Next::Send,
                 Asked::TimeUp => return late(true, submission),
-                Asked::Stopping => return Sent::HandBack { doubt },
+                Asked::Stopping => {
+                    return Sent::HandBack {
+                        doubt: doubt.is_some(),
+                    };
+                }
             },
             Next::Ask(posted) => match resolve::ask(dealer, submission.id, posted, submission.deadline).await
             {
@@ -96,32 +101,45 @@ pub(super) async fn submit<V: Venue>(
                     Next::Send
                 }
                 Asked::TimeUp => return late(true, submission),
-                Asked::Stopping => return Sent::HandBack { doubt },
+                Asked::Stopping => {
+                    return Sent::HandBack {
+                        doubt: doubt.is_some(),
+                    };
+                }
             },
-            // What an order binds may be the very thing its second POST lacks.
-            Next::Confirm(posted, refusal) => {
-                match resolve::ask(dealer, submission.id, posted, submission.deadline).await {
+            Next::Confirm(since, refusal) => {
+                match resolve::ask_again(dealer, submission.id, since, submission.deadline).await {
                     Asked::Found(order) => {
                         return Sent::Verdict(resolve::found(&order, Some(submission.asked)));
                     }
                     Asked::Absent => return Sent::Verdict(Verdict::Rejected(refusal)),
                     Asked::TimeUp => return late(true, submission),
-                    Asked::Stopping => return Sent::HandBack { doubt },
+                    Asked::Stopping => {
+                        return Sent::HandBack {
+                            doubt: doubt.is_some(),
+                        };
+                    }
                 }
             }
             Next::Send => match send_once(dealer, submission, doubt).await {
                 Step::Done(verdict) => return Sent::Verdict(verdict),
-                Step::Stopping => return Sent::HandBack { doubt },
-                Step::Late => return late(doubt, submission),
+                Step::Stopping => {
+                    return Sent::HandBack {
+                        doubt: doubt.is_some(),
+                    };
+                }
+                Step::Late => return late(doubt.is_some(), submission),
                 Step::Ask(posted) => {
-                    doubt = true;
+                    doubt = Some(posted);
                     Next::Ask(posted)
                 }
-                Step::Confirm(posted, refusal) => Next::Confirm(posted, refusal),
+                Step::Confirm(since, refusal) => Next::Confirm(since, refusal),
                 Step::Pause(asked_for) => {
                     let pause = asked_for.unwrap_or_default().max(not_sent.next_delay());
                     if !wait(dealer, pause, submission.deadline).await {
-                        return Sent::HandBack { doubt };
+                        return Sent::HandBack {
+                            doubt: doubt.is_some(),
+                        };
                     }
                     Next::Send
                 }
@@ -142,7 +160,11 @@ enum Step {
     Again,
 }
 
-async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>, doubt: bool) -> Step {
+async fn send_once<V: Venue>(
+    dealer: &Dealer<V>,
+    submission: &mut Submission<'_>,
+    doubt: Option<Instant>,
+) -> Step {
     if let Some(canceled) = canceled(dealer, submission, doubt) {
         return canceled;
     }
@@ -168,8 +190,9 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
         Passage::Wait(_) => return Step::Again,
         Passage::Closed(Verdict::Expired) => return Step::Late,
         // Whoever may be at the venue already cannot be denied; whether it is there must be found out.
-        Passage::Closed(_) if doubt => return Step::Ask(Instant::now()),
-        Passage::Closed(verdict) => return Step::Done(verdict),
+        Passage::Closed(verdict) => {
+            return doubt.map_or(Step::Done(verdict), Step::Ask);
+        }
     }
     if let Some(canceled) = canceled(dealer, submission, doubt) {
         return canceled;
@@ -191,12 +214,14 @@ async fn send_once<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>
             dealer.gateway.clear(ConditionName::AccountRefused);
             Step::Done(Verdict::Accepted(acceptance))
         }
-        SubmitAnswer::Rejected(refusal) if doubt => {
-            let message = &refusal.message;
-            info!(client_order_id = %submission.id, message, "refused, but it may be there already, asking the venue");
-            Step::Confirm(posted, refusal)
-        }
-        SubmitAnswer::Rejected(refusal) => Step::Done(Verdict::Rejected(refusal)),
+        SubmitAnswer::Rejected(refusal) => match doubt {
+            Some(since) => {
+                let message = &refusal.message;
+                info!(client_order_id = %submission.id, message, "refused, but it may be there already, asking the venue");
+                Step::Confirm(since, refusal)
+            }
+            None => Step::Done(Verdict::Rejected(refusal)),
+        },
         SubmitAnswer::Duplicate(refusal) if trial::planted(Bug::DuplicateIsRefusal) => {
             Step::Done(Verdict::Rejected(refusal))
         }
@@ -243,7 +268,7 @@ fn last_check<V>(dealer: &Dealer<V>, submission: &Submission<'_>) -> LastCheck {
 }
 
 /// What a cancel that is in hand means for the order.
-fn canceled<V>(dealer: &Dealer<V>, submission: &Submission<'_>, doubt: bool) -> Option<Step> {
+fn canceled<V>(dealer: &Dealer<V>, submission: &Submission<'_>, doubt: Option<Instant>) -> Option<Step> {
     let mark = dealer
         .marks
         .of(submission.id)
@@ -252,8 +277,8 @@ fn canceled<V>(dealer: &Dealer<V>, submission: &Submission<'_>, doubt: bool) -> 
         return None;
     }
     // Whatever is at the venue is the cancel's to take down. To send it again now would be to undo the cancel.
-    if doubt {
-        return Some(Step::Ask(Instant::now()));
+    if let Some(since) = doubt {
+        return Some(Step::Ask(since));
     }
     let message = format!("the cancel with stream sequence {} came first", mark.id.sequence);
     Some(Step::Done(Verdict::CanceledBeforeSend { message }))

@@ -242,7 +242,7 @@ async fn a_doubtful_order_is_neither_denied_nor_sent_while_the_gateway_is_shut()
 async fn a_refusal_of_an_order_that_may_be_there_already_is_not_believed_at_once() {
     // The first POST is taken and shows late; the money it binds is what the second one lacks.
     let mut bench = Bench::new([Post::Unknown { committed: true }, Post::Reject], []);
-    Arc::get_mut(&mut bench.dealer.venue).unwrap().lag = seconds(20);
+    Arc::get_mut(&mut bench.dealer.venue).unwrap().lag = seconds(12);
     assert_eq!(word(&bench.submit_new().await), "accepted");
     assert_eq!(bench.venue().posts().len(), 2);
 }

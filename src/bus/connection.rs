@@ -4,6 +4,7 @@
 //! lone CR: measured). Nobody above notices more than a reconnect.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ struct Shared {
     config: NatsConfig,
     link: watch::Sender<Link>,
     made: RwLock<Made>,
+    /// Told to close: a client that has ended has done what it should.
+    closing: AtomicBool,
 }
 
 /// One client, and what stands on it.
@@ -87,11 +90,12 @@ impl Connection {
                 config: config.clone(),
                 link,
                 made: RwLock::new(made),
+                closing: AtomicBool::new(false),
             }),
         })
     }
 
-    /// Makes the client anew whenever it has died, until aborted.
+    /// Makes the client anew whenever it has died, until the connection is closed or this is aborted.
     pub async fn keep_alive(self) {
         let mut pauses = Backoff::between(REMAKE_PAUSES.0, REMAKE_PAUSES.1);
         let mut born = tokio::time::Instant::now();
@@ -100,6 +104,9 @@ impl Connection {
             let client = self.client();
             // Answered by the client's own task; an error says that there is none any more.
             let pulse = tokio::time::timeout(PULSE_TIMEOUT, client.flush()).await;
+            if self.shared.closing.load(Ordering::Relaxed) {
+                return;
+            }
             let Ok(Err(cause)) = pulse else { continue };
             self.shared.link.send_modify(|link| link.connected = false);
             error!(%cause, "the nats client has died, most likely of a message it cannot read; making a new one");
@@ -164,6 +171,7 @@ impl Connection {
 
     /// Sends what is buffered and closes.
     pub async fn drain(&self, grace: Duration) {
+        self.shared.closing.store(true, Ordering::Relaxed);
         let client = self.client();
         let drained = async {
             if let Err(error) = client.flush().await {

@@ -101,6 +101,8 @@ pub struct Refusal {
     pub message: String,
     /// The venue's request id, for its support.
     pub request_id: Option<String>,
+    /// The venue's id of an order that it took at first, and whose end it tells itself.
+    pub order_id: Option<OrderId>,
     /// One line per order, for wide cancels.
     pub results: Vec<OrderResult>,
 }

@@ -13,14 +13,14 @@ use super::dealer::Dealer;
 use super::desk::{self, Command, Inner};
 use super::settle;
 use super::venue::Venue;
-use crate::alpaca::rest::{CancelAnswer, LookUpAnswer, ReadError};
+use crate::alpaca::rest::{CancelAnswer, LookUpAnswer};
 use crate::backoff::{Backoff, Reason};
 use crate::bus::WriteError;
 use crate::domain::outcome::{Acceptance, OrderResult, Refusal};
 use crate::domain::record::{CancelMark, RecordState};
 use crate::domain::{
-    CancelTarget, ClientOrderId, CommandKind, ConditionName, Order, OrderId, OrderRecord, OrderStatus,
-    Strategy, Symbol, Verdict,
+    CancelTarget, ClientOrderId, CommandKind, Order, OrderId, OrderRecord, OrderStatus, Strategy, Symbol,
+    Verdict,
 };
 use crate::trial::{self, Bug, Point};
 use crate::wire::subject::CommandName;
@@ -263,9 +263,7 @@ async fn find<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<Option
             LookUpAnswer::Found(order) => return Some(Some(order)),
             LookUpAnswer::Absent => return Some(None),
             LookUpAnswer::AccountRefused(refusal) => {
-                dealer
-                    .gateway
-                    .raise(ConditionName::AccountRefused, refusal.message, true);
+                dealer.account_refused(refusal);
                 None
             }
             LookUpAnswer::Failed { cause, retry_after } => {
@@ -345,9 +343,7 @@ async fn attempt<V: Venue>(dealer: &Dealer<V>, order_id: OrderId) -> Attempt {
         CancelAnswer::NotFound(refusal) => Attempt::Judged(Err(NotCanceled::NotFound(refusal))),
         CancelAnswer::Refused(refusal) => Attempt::Judged(Err(NotCanceled::Refused(refusal))),
         CancelAnswer::AccountRefused(refusal) => {
-            dealer
-                .gateway
-                .raise(ConditionName::AccountRefused, refusal.message, true);
+            dealer.account_refused(refusal);
             Attempt::Unanswered { retry_after: None }
         }
         CancelAnswer::Failed { cause, retry_after } => {
@@ -411,7 +407,9 @@ pub(super) async fn wide<V: Venue>(
     let mut pauses = Backoff::between(WIDE_PAUSES.0, WIDE_PAUSES.1);
     let mut results: Vec<OrderResult> = Vec::new();
     let (remaining, venue_named) = loop {
-        let all = open_orders(dealer).await?;
+        let all = dealer
+            .until_read("the open orders", || dealer.venue.open_orders())
+            .await?;
         // The venue names the exits of a bracket itself, so no strategy can be told from their ids.
         let venue_named = all
             .iter()
@@ -516,28 +514,5 @@ fn result_of(order: &Order, judged: Judged) -> OrderResult {
         accepted,
         code,
         message,
-    }
-}
-
-/// Lists open orders until the venue answers. `None`: the daemon is stopping.
-async fn open_orders<V: Venue>(dealer: &Dealer<V>) -> Option<Vec<Order>> {
-    let mut backoff = Backoff::new(Reason::LookUp);
-    loop {
-        let retry_after = match dealer.venue.open_orders().await {
-            Ok(orders) => return Some(orders),
-            Err(ReadError::AccountRefused(refusal)) => {
-                dealer
-                    .gateway
-                    .raise(ConditionName::AccountRefused, refusal.message, true);
-                None
-            }
-            Err(ReadError::Failed { cause, retry_after }) => {
-                warn!(cause, "open orders could not be listed, asking again");
-                retry_after
-            }
-        };
-        dealer
-            .pause(retry_after.unwrap_or_default().max(backoff.next_delay()))
-            .await?;
     }
 }

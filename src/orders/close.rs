@@ -7,21 +7,18 @@ use std::pin::Pin;
 
 use futures_util::future::join_all;
 use rust_decimal::Decimal;
-use tracing::warn;
 
 use super::cancel::{self, Among};
 use super::desk::Inner;
 use super::place::{self, Ended, OrderInHand, Prepared, Work};
 use super::submit::Sent;
 use super::venue::Venue;
-use crate::alpaca::rest::ReadError;
-use crate::backoff::{Backoff, Reason};
 use crate::domain::order::{Exits, PositionIntent, Pricing, Side, Size, Structure, TimeInForce};
 use crate::domain::outcome::{Acceptance, DenialReason, OrderResult, Refusal};
 use crate::domain::record::Asked;
 use crate::domain::{
-    AssetClass, ClientOrderId, ClosePosition, CloseScope, CloseSize, ConditionName, NewOrder, Outcome,
-    Placement, Position, Quantity, Strategy, Symbol, Verdict,
+    AssetClass, ClientOrderId, ClosePosition, CloseScope, CloseSize, NewOrder, Outcome, Placement, Position,
+    Quantity, Strategy, Symbol, Verdict,
 };
 use crate::wire;
 
@@ -286,28 +283,12 @@ fn result_of(symbol: &Symbol, outcome: &Outcome) -> OrderResult {
     }
 }
 
-/// Reads the account's positions until the venue answers. `None`: the daemon is stopping.
+/// Everything the account holds. `None`: the daemon is stopping.
 async fn positions<V: Venue>(desk: &Inner<V>) -> Option<Vec<Position>> {
     let dealer = &desk.dealer;
-    let mut backoff = Backoff::new(Reason::LookUp);
-    loop {
-        let retry_after = match dealer.venue.positions().await {
-            Ok(positions) => return Some(positions),
-            Err(ReadError::AccountRefused(refusal)) => {
-                dealer
-                    .gateway
-                    .raise(ConditionName::AccountRefused, refusal.message, true);
-                None
-            }
-            Err(ReadError::Failed { cause, retry_after }) => {
-                warn!(cause, "positions could not be read for a close, asking again");
-                retry_after
-            }
-        };
-        dealer
-            .pause(retry_after.unwrap_or_default().max(backoff.next_delay()))
-            .await?;
-    }
+    dealer
+        .until_read("the positions", || dealer.venue.positions())
+        .await
 }
 
 #[cfg(test)]

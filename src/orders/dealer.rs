@@ -10,12 +10,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::trouble::Troubles;
+use crate::alpaca::rest::ReadError;
+use crate::backoff::{Backoff, Reason};
 use crate::bus::Lease;
 use crate::clock::Clock;
-use crate::domain::ClientOrderId;
+use crate::domain::outcome::Refusal;
 use crate::domain::record::CancelMark;
+use crate::domain::{ClientOrderId, ConditionName};
 use crate::gateway::Gateway;
 
 /// What dealing with the venue takes.
@@ -43,6 +47,35 @@ impl<V> Dealer<V> {
             biased;
             () = self.stop.cancelled() => None,             // cancel-safe: level-triggered
             () = tokio::time::sleep(pause) => Some(()),     // cancel-safe: nothing is lost but time
+        }
+    }
+
+    /// The venue refuses us: nothing is sent until a person has acted, and nobody's order is refused for it.
+    pub(super) fn account_refused(&self, refusal: Refusal) {
+        self.gateway
+            .raise(ConditionName::AccountRefused, refusal.message, true);
+    }
+
+    /// Reads until the venue answers. `None`: the daemon is stopping.
+    pub(super) async fn until_read<T, F>(&self, what: &'static str, mut read: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, ReadError>>,
+    {
+        let mut backoff = Backoff::new(Reason::LookUp);
+        loop {
+            let retry_after = match read().await {
+                Ok(value) => return Some(value),
+                Err(ReadError::AccountRefused(refusal)) => {
+                    self.account_refused(refusal);
+                    None
+                }
+                Err(ReadError::Failed { cause, retry_after }) => {
+                    warn!(cause, "{what} could not be read, asking again");
+                    retry_after
+                }
+            };
+            self.pause(retry_after.unwrap_or_default().max(backoff.next_delay()))
+                .await?;
         }
     }
 

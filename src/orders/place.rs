@@ -413,7 +413,13 @@ async fn begin<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Begun {
     let one = !matches!(order.work, Work::CloseAll { .. });
     if past == Past::Suspect && one && !trial::planted(Bug::CloseIsComputedAnew) {
         match resolve::look_before(&desk.dealer, &order.id, order.deadline).await {
-            Looked::Found(found) => return Begun::Over(resolve::found(&found, None)),
+            Looked::Found(found) => {
+                let found = Sent::Verdict(resolve::found(&found, None));
+                return match followed(desk, &order.work, found).await {
+                    Sent::Verdict(verdict) => Begun::Over(verdict),
+                    Sent::HandBack { .. } => Begun::Stopping,
+                };
+            }
             Looked::Absent => {}
             Looked::TimeUp => {
                 let message =
@@ -479,8 +485,13 @@ async fn send<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand, past: Past) ->
     };
     let sent = submit::submit(&desk.dealer, &mut submission, past).await;
     order.attempts = submission.attempts;
-    match (sent, order.placement()) {
-        (Sent::Verdict(Verdict::Accepted(acceptance)), Some(Placement::Replacement(_)))
+    followed(desk, &order.work, sent).await
+}
+
+/// What the venue has taken, once it has said what came of a replace.
+async fn followed<V: Venue>(desk: &Inner<V>, work: &Work, sent: Sent) -> Sent {
+    match (sent, work) {
+        (Sent::Verdict(Verdict::Accepted(acceptance)), Work::Replace(_))
             if !trial::planted(Bug::ReplaceIsNotFollowed) =>
         {
             replace::follow(&desk.dealer, acceptance).await

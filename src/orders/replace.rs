@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::dealer::Dealer;
 use super::desk::Inner;
 use super::place::{OrderInHand, Prepared, Work};
+use super::resolve::ABSENCES_NEEDED;
 use super::submit::Sent;
 use super::venue::Venue;
 use crate::alpaca::rest::LookUpAnswer;
@@ -21,8 +22,7 @@ use crate::domain::order::Replacement;
 use crate::domain::outcome::{Acceptance, DenialReason, Refusal};
 use crate::domain::record::{Asked, RecordState};
 use crate::domain::{
-    ClientOrderId, ConditionName, Order, OrderId, OrderName, OrderStatus, Placement, ReplaceOrder, Strategy,
-    Verdict,
+    ClientOrderId, Order, OrderId, OrderName, OrderStatus, Placement, ReplaceOrder, Strategy, Verdict,
 };
 
 /// How long a replace waits for an order that cannot be replaced yet, and for the venue to say whether it was.
@@ -31,8 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Longest chain of replacements that is followed. Each link costs a request.
 const CHAIN_MAX: usize = 32;
-/// Looks that find nothing before an order counts as not there.
-const ABSENCES_NEEDED: u32 = 3;
 
 /// Finds the order that is to be replaced: the last of its chain.
 pub(super) async fn prepare<V: Venue>(
@@ -173,9 +171,7 @@ async fn look<V: Venue, F: Future<Output = LookUpAnswer>>(
                 None
             }
             LookUpAnswer::AccountRefused(refusal) => {
-                dealer
-                    .gateway
-                    .raise(ConditionName::AccountRefused, refusal.message, true);
+                dealer.account_refused(refusal);
                 None
             }
             LookUpAnswer::Failed { cause, retry_after } => {
@@ -297,8 +293,15 @@ fn standing(order: &Order) -> Standing {
 
 /// A replacement that is over took the old order's place if the old order says so.
 async fn over<V: Venue>(dealer: &Dealer<V>, acceptance: Acceptance, latest: Option<&Order>) -> Sent {
+    // Its line waits for this one, so a venue that does not answer is not waited for longer than for the replace.
+    let patience = SignedDuration::try_from(PATIENCE).unwrap_or(SignedDuration::MAX);
+    let give_up = dealer
+        .clock
+        .now()
+        .saturating_add(patience)
+        .unwrap_or(Timestamp::MAX);
     let old = match latest.and_then(|order| order.replaces) {
-        Some(old) => match by_order_id(dealer, old, None).await {
+        Some(old) => match by_order_id(dealer, old, Some(give_up)).await {
             Looked::Found(old) => old,
             Looked::Absent | Looked::TimeUp => return Sent::Verdict(Verdict::Accepted(acceptance)),
             Looked::Stopping => return Sent::HandBack { doubt: true },
@@ -317,6 +320,7 @@ async fn over<V: Venue>(dealer: &Dealer<V>, acceptance: Acceptance, latest: Opti
         http_status: acceptance.http_status,
         message,
         request_id: acceptance.request_id,
+        order_id: acceptance.order_id,
         ..Refusal::default()
     }))
 }

@@ -12,12 +12,12 @@ use crate::alpaca::rest::LookUpAnswer;
 use crate::backoff::{Backoff, Reason};
 use crate::domain::execution::Mismatch;
 use crate::domain::outcome::Acceptance;
-use crate::domain::{ClientOrderId, ConditionName, Order, Placement, Verdict};
+use crate::domain::{ClientOrderId, Order, Placement, Verdict};
 use crate::trial::{self, Bug, Point};
 
 /// Healthy answers "no such order" that together count as absence. One proves nothing: the venue is eventually
 /// consistent, and says so.
-const ABSENCES_NEEDED: u32 = 3;
+pub(super) const ABSENCES_NEEDED: u32 = 3;
 
 /// How much longer than that, when another POST was refused meanwhile.
 const SECOND_GRACE: Duration = Duration::from_secs(2);
@@ -200,9 +200,7 @@ async fn look_up<V: Venue>(dealer: &Dealer<V>, id: &ClientOrderId) -> Option<Loo
             return Some(LookUp::Absent);
         }
         LookUpAnswer::AccountRefused(refusal) => {
-            dealer
-                .gateway
-                .raise(ConditionName::AccountRefused, refusal.message, true);
+            dealer.account_refused(refusal);
             None
         }
         LookUpAnswer::Failed { cause, retry_after } => {

@@ -55,7 +55,7 @@ fn is_refusal(outcome: &Outcome) -> bool {
     creates
         && match &outcome.verdict {
             // A replacement that lost to a fill was an order at the venue, which told of it.
-            Verdict::Rejected(refusal) => refusal.http_status != 200 && refusal.results.is_empty(),
+            Verdict::Rejected(refusal) => refusal.order_id.is_none() && refusal.results.is_empty(),
             Verdict::Denied { .. }
             | Verdict::Expired
             | Verdict::Invalid { .. }

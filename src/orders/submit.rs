@@ -87,11 +87,7 @@ pub(super) async fn submit<V: Venue>(
                 Asked::Found(order) => return Sent::Verdict(resolve::found(&order, Some(submission.asked))),
                 Asked::Absent => Next::Send,
                 Asked::TimeUp => return late(true, submission),
-                Asked::Stopping => {
-                    return Sent::HandBack {
-                        doubt: doubt.is_some(),
-                    };
-                }
+                Asked::Stopping => return hand_back(doubt),
             },
             Next::Ask(posted) => match resolve::ask(dealer, submission.id, posted, submission.deadline).await
             {
@@ -101,11 +97,7 @@ pub(super) async fn submit<V: Venue>(
                     Next::Send
                 }
                 Asked::TimeUp => return late(true, submission),
-                Asked::Stopping => {
-                    return Sent::HandBack {
-                        doubt: doubt.is_some(),
-                    };
-                }
+                Asked::Stopping => return hand_back(doubt),
             },
             Next::Confirm(since, refusal) => {
                 match resolve::ask_again(dealer, submission.id, since, submission.deadline).await {
@@ -114,20 +106,12 @@ pub(super) async fn submit<V: Venue>(
                     }
                     Asked::Absent => return Sent::Verdict(Verdict::Rejected(refusal)),
                     Asked::TimeUp => return late(true, submission),
-                    Asked::Stopping => {
-                        return Sent::HandBack {
-                            doubt: doubt.is_some(),
-                        };
-                    }
+                    Asked::Stopping => return hand_back(doubt),
                 }
             }
             Next::Send => match send_once(dealer, submission, doubt).await {
                 Step::Done(verdict) => return Sent::Verdict(verdict),
-                Step::Stopping => {
-                    return Sent::HandBack {
-                        doubt: doubt.is_some(),
-                    };
-                }
+                Step::Stopping => return hand_back(doubt),
                 Step::Late => return late(doubt.is_some(), submission),
                 Step::Ask(posted) => {
                     doubt = Some(posted);
@@ -137,9 +121,7 @@ pub(super) async fn submit<V: Venue>(
                 Step::Pause(asked_for) => {
                     let pause = asked_for.unwrap_or_default().max(not_sent.next_delay());
                     if !wait(dealer, pause, submission.deadline).await {
-                        return Sent::HandBack {
-                            doubt: doubt.is_some(),
-                        };
+                        return hand_back(doubt);
                     }
                     Next::Send
                 }
@@ -147,6 +129,11 @@ pub(super) async fn submit<V: Venue>(
             },
         };
     }
+}
+
+fn hand_back(doubt: Option<Instant>) -> Sent {
+    let doubt = doubt.is_some();
+    Sent::HandBack { doubt }
 }
 
 /// What one attempt gave.
@@ -191,7 +178,10 @@ async fn send_once<V: Venue>(
         Passage::Closed(Verdict::Expired) => return Step::Late,
         // Whoever may be at the venue already cannot be denied; whether it is there must be found out.
         Passage::Closed(verdict) => {
-            return doubt.map_or(Step::Done(verdict), Step::Ask);
+            return match doubt {
+                Some(_) => Step::Ask(Instant::now()),
+                None => Step::Done(verdict),
+            };
         }
     }
     if let Some(canceled) = canceled(dealer, submission, doubt) {
@@ -277,8 +267,8 @@ fn canceled<V>(dealer: &Dealer<V>, submission: &Submission<'_>, doubt: Option<In
         return None;
     }
     // Whatever is at the venue is the cancel's to take down. To send it again now would be to undo the cancel.
-    if let Some(since) = doubt {
-        return Some(Step::Ask(since));
+    if doubt.is_some() {
+        return Some(Step::Ask(Instant::now()));
     }
     let message = format!("the cancel with stream sequence {} came first", mark.id.sequence);
     Some(Step::Done(Verdict::CanceledBeforeSend { message }))

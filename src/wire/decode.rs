@@ -550,6 +550,7 @@ fn outcome_of(outcome: &pb::Outcome) -> Read<Outcome> {
             code: outcome.code,
             message,
             request_id: request_id.clone(),
+            order_id,
             results: results.clone(),
         }),
         pb::OutcomeKind::Denied => {

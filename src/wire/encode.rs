@@ -387,6 +387,7 @@ fn accept(message: &mut pb::Outcome, acceptance: &Acceptance) {
 }
 
 fn reject(message: &mut pb::Outcome, refusal: &Refusal) {
+    message.order_id = text(refusal.order_id);
     message.code = refusal.code;
     message.http_status = refusal.http_status.into();
     message.request_id = text(refusal.request_id.as_ref());

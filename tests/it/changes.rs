@@ -6,7 +6,7 @@ use nalpaca::sim::{Endpoint, Matcher, Reply, RequestRecord};
 use serde_json::{Value, json};
 
 use crate::support::order::{With as _, buy, resting};
-use crate::support::world::Plan;
+use crate::support::world::{JOURNAL_STREAM, Plan};
 use crate::support::{World, until};
 
 async fn placed(world: &World, id: &str, order: &Value) {
@@ -133,7 +133,16 @@ async fn a_replace_that_loses_to_a_fill_is_rejected_and_says_so() {
     assert_eq!(kind(&outcome), "REJECTED", "{outcome}");
     assert!(said(&outcome).contains("it is filled"), "{outcome}");
     assert_eq!(at_venue(&world, "o.1").status.as_str(), "filled");
+    assert_eq!(outcome["order_id"], at_venue(&world, "o.2").id.to_string());
     world.settled().await;
+    // The venue had that order, and tells of its end itself.
+    let told = world
+        .stored(JOURNAL_STREAM, "nalpaca.journal.v0.updates.o.2")
+        .await;
+    let ours = told
+        .iter()
+        .any(|update| update.header("Nats-Msg-Id").starts_with("update:refused"));
+    assert!(!ours, "{told:?}");
 }
 
 #[tokio::test]

@@ -264,6 +264,7 @@ fn refused(answer: &Answer) -> Refused {
         // A body that is not the venue's is not quoted: proxies echo what they were sent.
         message: message.unwrap_or_else(|| "no reason in the venue's JSON".to_owned()),
         request_id: answer.request_id.clone(),
+        order_id: None,
         results: Vec::new(),
     };
     match (answer.status, code, message) {

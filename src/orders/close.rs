@@ -10,7 +10,8 @@ use rust_decimal::Decimal;
 
 use super::cancel::{self, Among};
 use super::desk::Inner;
-use super::place::{self, Ended, OrderInHand, Prepared, Work};
+use super::in_hand::{OrderInHand, Work};
+use super::place::{self, Ended, Prepared};
 use super::submit::Sent;
 use super::venue::Venue;
 use crate::domain::order::{Exits, PositionIntent, Pricing, Side, Size, Structure, TimeInForce};

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span, warn};
 
 use super::dealer::{Dealer, Marks};
+use super::in_hand::{OrderInHand, Origin, Work};
 use super::intake::Taken;
 use super::lanes::{Lanes, Line};
 use super::ledger::{Ledger, Page};
-use super::place::{OrderInHand, Origin, Work};
 use super::settle::{self, Addressee, Settlement};
 use super::symbols::SymbolsById;
 use super::trouble::Troubles;

@@ -27,6 +27,7 @@ mod close;
 mod dealer;
 mod desk;
 mod gate;
+mod in_hand;
 mod intake;
 mod lanes;
 mod ledger;
@@ -40,6 +41,7 @@ mod symbols;
 mod tests;
 mod trouble;
 mod venue;
+mod writing;
 
 pub use desk::{Desk, Policy};
 pub use intake::{Intake, Taken};

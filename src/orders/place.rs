@@ -1,86 +1,29 @@
-//! One command that creates an order: decides by the ledger, sends or asks, records, and settles.
+//! One command that creates an order ([`super::in_hand`]): decides by the ledger, sends or asks, has it written
+//! ([`super::writing`]), and settles.
 //!
 //! What is sent for a plain order is the order itself. What is sent for a replace or a close is found out first
 //! ([`super::replace`], [`super::close`]), and then stands in the intent: whoever resumes it sends the same again.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::desk::{Command, Inner, WRITE_PAUSE, announce};
+use super::desk::{Command, Inner, announce};
+use super::in_hand::{OrderInHand, Origin, Work};
 use super::lanes::Place;
 use super::ledger::{self, Page, Step};
 use super::resolve::Asked as Looked;
 use super::submit::{self, Past, Sent, Submission};
 use super::trouble::Trouble;
 use super::venue::Venue;
-use super::{cancel, close, gate, replace, resolve, settle};
-use crate::backoff::{Backoff, Reason};
-use crate::bus::{Delivery, WriteError};
-use crate::domain::record::{Asked, Intent, PayloadHash, RecordState};
-use crate::domain::{
-    ClientOrderId, CloseSize, CommandId, CommandKind, NewOrder, OrderId, OrderRecord, Outcome, Placement,
-    ReplaceOrder, Symbol, Verdict,
+use super::writing::{
+    claim, new_intent, order_outcome, read_until_there, record, settled_meanwhile, withdraw, write_intent,
 };
+use super::{cancel, close, gate, replace, resolve, settle};
+use crate::bus::Delivery;
+use crate::domain::record::{Asked, RecordState};
+use crate::domain::{Outcome, Placement, Verdict};
 use crate::trial::{self, Bug, Point};
-
-/// What a command wants to be made under its id.
-#[derive(Clone, Debug)]
-pub(super) enum Work {
-    /// This very order.
-    Order(Box<NewOrder>),
-    /// Whatever takes the place of another order.
-    Replace(Box<ReplaceOrder>),
-    /// Whatever closes one position.
-    Close {
-        symbol: Symbol,
-        size: CloseSize,
-        cancel_orders: bool,
-    },
-    /// One order per position, each under an id of its own.
-    CloseAll { size: CloseSize, cancel_orders: bool },
-}
-
-impl Work {
-    const fn kind(&self) -> CommandKind {
-        match self {
-            Self::Order(_) => CommandKind::Order,
-            Self::Replace(_) => CommandKind::Replace,
-            Self::Close { .. } | Self::CloseAll { .. } => CommandKind::Close,
-        }
-    }
-
-    /// Whether what comes of it can only make a position smaller.
-    const fn reduces(&self) -> bool {
-        match self {
-            Self::Order(_) | Self::Replace(_) => false,
-            Self::Close { .. } | Self::CloseAll { .. } => true,
-        }
-    }
-}
-
-/// Where a command came from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
-    pub(super) id: CommandId,
-    pub(super) stored_at: Timestamp,
-    delivered: u64,
-    fresh: bool,
-}
-
-impl Origin {
-    pub(super) fn of(delivery: &Delivery) -> Self {
-        Self {
-            id: delivery.id,
-            stored_at: delivery.stored_at,
-            delivered: delivery.delivered,
-            fresh: delivery.fresh,
-        }
-    }
-}
 
 /// One command that creates an order, from its lane to its ack. It keeps its place in the lane and its room in our
 /// memory until it is settled or only watched: what is watched for a day must not keep the news out.
@@ -110,76 +53,6 @@ pub(super) async fn run<V: Venue>(
             }
         }
         Ended::HandBack => hand_back(command.delivery).await,
-    }
-}
-
-/// One command while it is in hand.
-pub(super) struct OrderInHand {
-    pub(super) origin: Origin,
-    pub(super) id: ClientOrderId,
-    pub(super) work: Work,
-    pub(super) hash: PayloadHash,
-    pub(super) deadline: Option<Timestamp>,
-    attempts: u32,
-    /// What is sent for it, once that is known.
-    asked: Option<Asked>,
-    /// Until when a venue that is not ready for a replace is asked again, and how soon.
-    patience: Option<(Instant, Backoff)>,
-}
-
-impl OrderInHand {
-    pub(super) fn new(
-        origin: Origin,
-        id: ClientOrderId,
-        work: Work,
-        hash: PayloadHash,
-        deadline: Option<Timestamp>,
-    ) -> Self {
-        let asked = match &work {
-            Work::Order(order) => Some(Asked::Placement(Box::new(Placement::New(order.as_ref().clone())))),
-            Work::Replace(_) | Work::Close { .. } | Work::CloseAll { .. } => None,
-        };
-        Self {
-            origin,
-            id,
-            work,
-            hash,
-            deadline,
-            attempts: 0,
-            asked,
-            patience: None,
-        }
-    }
-
-    fn placement(&self) -> Option<&Placement> {
-        match self.asked.as_ref()? {
-            Asked::Placement(placement) => Some(placement),
-            Asked::PerSymbol(_) => None,
-        }
-    }
-
-    /// Which order at the venue is replaced, once that is known.
-    pub(super) fn replaces(&self) -> Option<OrderId> {
-        match self.placement()? {
-            Placement::Replacement(replacement) => Some(replacement.replaces),
-            Placement::New(_) => None,
-        }
-    }
-
-    /// Until when the venue is asked again, counted from when that is asked first, and how soon.
-    pub(super) fn patience(&mut self, span: Duration, pauses: (Duration, Duration)) -> (Instant, Duration) {
-        let (until, backoff) = self
-            .patience
-            .get_or_insert_with(|| (Instant::now() + span, Backoff::between(pauses.0, pauses.1)));
-        (*until, backoff.next_delay())
-    }
-
-    /// The order that is sent, if it is a new one.
-    fn asked_order(&self) -> Option<&NewOrder> {
-        match self.placement()? {
-            Placement::New(order) => Some(order),
-            Placement::Replacement(_) => None,
-        }
     }
 }
 
@@ -513,187 +386,6 @@ pub(super) async fn run_late<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand)
         }
     };
     settle_late(desk, order, verdict).await
-}
-
-impl OrderInHand {
-    /// Goes on from an intent: what stands there is what was sent.
-    fn resume(&mut self, intent: &Intent) {
-        self.attempts = intent.attempts.max(1);
-        if !matches!(self.work, Work::Order(_)) && !trial::planted(Bug::CloseIsComputedAnew) {
-            self.asked.clone_from(&intent.asked);
-        }
-    }
-}
-
-/// The terminal outcome somebody else wrote for this very command. There is one of them, and that one stands.
-fn settled_meanwhile(page: &Page, command: CommandId) -> Option<Box<Outcome>> {
-    match &page.record.as_ref()?.state {
-        RecordState::Settled(intent, outcome, _) if intent.id == command && outcome.verdict.is_terminal() => {
-            Some(outcome.clone())
-        }
-        RecordState::Settled(..) | RecordState::Intent(_) | RecordState::CancelMark => None,
-    }
-}
-
-/// Reads a record whose outcome must be written, also while stopping: giving up is the shutdown's to decide.
-async fn read_until_there<V: Venue>(desk: &Inner<V>, id: &ClientOrderId) -> Option<Page> {
-    let mut backoff = Backoff::new(Reason::Nats);
-    loop {
-        match desk.ledger.read(id).await {
-            Ok(page) => return Some(page),
-            Err(error) => warn!(%error, "an outcome waits for the ledger"),
-        }
-        tokio::time::sleep(backoff.next_delay()).await;
-    }
-}
-
-fn new_intent<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Intent {
-    Intent {
-        command: order.work.kind(),
-        id: order.origin.id,
-        stored_at: order.origin.stored_at,
-        payload_hash: order.hash,
-        asked: order.asked.clone(),
-        deadline: order.deadline,
-        at: desk.dealer.clock.now(),
-        attempts: 0,
-        order_id: None,
-    }
-}
-
-fn order_outcome<V: Venue>(desk: &Inner<V>, order: &OrderInHand, verdict: Verdict) -> Outcome {
-    Outcome {
-        client_order_id: order.id.as_str().to_owned(),
-        command: order.work.kind(),
-        id: order.origin.id,
-        stored_at: order.origin.stored_at,
-        at: desk.dealer.clock.now(),
-        deadline: order.deadline,
-        attempts: order.attempts,
-        verdict,
-        repeated: false,
-    }
-}
-
-/// Writes the intent. `None`: it is not known to be there.
-async fn write_intent<V: Venue>(
-    desk: &Inner<V>,
-    order: &OrderInHand,
-    intent: &Intent,
-    page: &Page,
-    trouble: &mut Trouble<'_, V>,
-) -> Option<u64> {
-    let record = OrderRecord {
-        client_order_id: order.id.clone(),
-        state: RecordState::Intent(intent.clone()),
-        cancel_mark: page.record.as_ref().and_then(|record| record.cancel_mark),
-        epoch: desk.dealer.lease.epoch(),
-    };
-    match desk.ledger.write(&record, page.revision).await {
-        Ok(revision) => Some(revision),
-        Err(WriteError::Stale) => None,
-        Err(WriteError::Unknown(error)) => {
-            warn!(%error, "the intent may or may not be in the ledger");
-            trouble.failed("an intent", &error);
-            // Reading it again tells; an intent of this very instant is ours, and nothing was sent under it.
-            let again = desk.read_ledger(&order.id).await?;
-            let ours = RecordState::Intent(intent.clone());
-            if again.record.is_some_and(|record| record.state == ours) {
-                return Some(again.revision);
-            }
-            tokio::time::sleep(WRITE_PAUSE).await;
-            None
-        }
-    }
-}
-
-/// Makes a record ours that another leader wrote. `None`: it is not known to be.
-async fn claim<V: Venue>(desk: &Inner<V>, page: &Page) -> Option<u64> {
-    let epoch = desk.dealer.lease.epoch();
-    match &page.record {
-        Some(record) if record.epoch != epoch => {
-            let record = OrderRecord {
-                epoch,
-                ..record.clone()
-            };
-            match desk.ledger.write(&record, page.revision).await {
-                Ok(revision) => Some(revision),
-                Err(WriteError::Stale) => None,
-                Err(WriteError::Unknown(error)) => {
-                    warn!(%error, "a record may or may not be ours now");
-                    tokio::time::sleep(WRITE_PAUSE).await;
-                    None
-                }
-            }
-        }
-        Some(_) | None => Some(page.revision),
-    }
-}
-
-/// Takes back an intent under which nothing can have been sent, so that the next process does not take it for doubt.
-/// Not being able to costs a look-up, so one attempt is enough.
-async fn withdraw<V: Venue>(
-    desk: &Inner<V>,
-    order: &OrderInHand,
-    before: Option<OrderRecord>,
-    revision: u64,
-) {
-    if let Err(error) = desk.ledger.restore(&order.id, before.as_ref(), revision).await {
-        debug!(%error, "an intent was not taken back, the venue will be asked");
-    }
-}
-
-/// Writes the outcome. `None`: somebody wrote in between, or nobody knows.
-async fn record<V: Venue>(
-    desk: &Inner<V>,
-    order: &OrderInHand,
-    intent: &Intent,
-    page: Page,
-    verdict: Verdict,
-    trouble: &mut Trouble<'_, V>,
-) -> Option<Ended> {
-    let order_id = match &verdict {
-        Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => acceptance.order_id,
-        Verdict::Conflict { order_id, .. } => *order_id,
-        Verdict::Rejected(_)
-        | Verdict::Denied { .. }
-        | Verdict::Expired
-        | Verdict::Invalid { .. }
-        | Verdict::CanceledBeforeSend { .. }
-        | Verdict::Unresolved { .. }
-        | Verdict::ConfirmedAbsent => None,
-    };
-    let outcome = order_outcome(desk, order, verdict);
-    let intent = Intent {
-        attempts: order.attempts,
-        order_id,
-        ..intent.clone()
-    };
-    let record = OrderRecord {
-        client_order_id: order.id.clone(),
-        state: RecordState::Settled(intent, Box::new(outcome.clone()), None),
-        cancel_mark: page.record.and_then(|record| record.cancel_mark),
-        epoch: desk.dealer.lease.epoch(),
-    };
-    match desk.ledger.write(&record, page.revision).await {
-        Ok(_) => {
-            trouble.over();
-            trial::at(Point::Recorded, order.id.as_str());
-            let outcome = Box::new(outcome);
-            Some(if outcome.verdict.is_terminal() {
-                Ended::Settled(outcome)
-            } else {
-                Ended::Unresolved(outcome)
-            })
-        }
-        Err(WriteError::Stale) => None,
-        Err(WriteError::Unknown(error)) => {
-            warn!(%error, "the outcome is not in the ledger yet");
-            trouble.failed("an outcome", &error);
-            tokio::time::sleep(WRITE_PAUSE).await;
-            None
-        }
-    }
 }
 
 /// Records what became of an order after its deadline, and takes a late one down if that is the policy.

@@ -12,7 +12,8 @@ use tracing::{debug, warn};
 
 use super::dealer::Dealer;
 use super::desk::Inner;
-use super::place::{OrderInHand, Prepared, Work};
+use super::in_hand::{OrderInHand, Work};
+use super::place::Prepared;
 use super::resolve::ABSENCES_NEEDED;
 use super::submit::Sent;
 use super::venue::Venue;

@@ -1,13 +1,13 @@
 //! Wires what tells the world: the positions mirror and the drop copy.
 
 use tokio::sync::watch;
-use tracing::info;
 
 use super::Daemon;
 use super::tasks::{Floor, Tasks};
 use crate::alpaca::stream::StreamEndpoint;
 use crate::bus::{Bucket, Connection, Journal};
 use crate::config::BlindPolicy;
+use crate::domain::ConditionName;
 use crate::drop_copy::{self, DropCopy};
 use crate::positions::{self, Mirror, PositionsHandle};
 
@@ -75,7 +75,9 @@ pub(super) async fn start(
             latched(listening).await;
         }
     } else {
-        info!("trade updates are switched off; orders are sent without seeing what becomes of them");
+        let reason = "trade updates are switched off (ENABLE_TRADE_UPDATER=false); \
+                      orders are sent without seeing what becomes of them";
+        daemon.gateway.raise(ConditionName::Blind, reason, false);
     }
     latched(mirror.first_done).await;
 }

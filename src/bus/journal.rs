@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::context::PublishErrorKind;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::Connection;
@@ -29,6 +31,8 @@ const UPDATES_MAX: usize = 10_000;
 const HEADERS_MAX: usize = 16 * 1024;
 /// The header that tells a message from its repeat.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
+/// The last sequence of the message's subject, as the publisher knows it.
+const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
 
 /// Where outcomes and order events go. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,6 +49,17 @@ pub struct Journal {
 pub struct PublishError {
     subject: String,
     cause: String,
+    /// The subject has another last message than the publisher knows.
+    is_behind: bool,
+}
+
+/// What the journal has of one order.
+#[derive(Debug)]
+pub struct Told {
+    /// Its events, oldest first.
+    pub reports: Vec<ExecutionReport>,
+    /// Sequence of the last message, 0 when there is none.
+    pub last: u64,
 }
 
 /// What could not be read, for the journal.
@@ -102,16 +117,40 @@ impl Journal {
         self.store(&subject, &id, &wire::outcome(outcome), trace).await
     }
 
-    /// Fans an order event out and stores it. `key` is the event's identity.
+    /// Fans an order event out and stores it behind the message `last` of its order, 0 for the first one. `key` is the
+    /// event's identity. Returns the sequence it is stored under; `None` when the order has another last message:
+    /// then the event may be there already, longer ago than the stream remembers message ids.
     ///
     /// The journal comes last: an event it holds was fanned out for certain, and need never be again.
-    pub async fn update(&self, report: &ExecutionReport, key: &str) -> Result<(), PublishError> {
+    pub async fn update_after(
+        &self,
+        report: &ExecutionReport,
+        key: &str,
+        last: u64,
+    ) -> Result<Option<u64>, PublishError> {
+        match self.store_update(report, key, Some(last)).await {
+            Ok(sequence) => Ok(Some(sequence)),
+            Err(error) if error.is_behind => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn store_update(
+        &self,
+        report: &ExecutionReport,
+        key: &str,
+        last: Option<u64>,
+    ) -> Result<u64, PublishError> {
         let id = format!("update:{key}");
         let message = wire::trade_update(report);
         let fanned_out = self.subjects.trade_update(report.order.symbol.as_ref());
         self.store(&fanned_out, &id, &message, None).await?;
         let journaled = self.subjects.update(&report.order.client_order_id);
-        self.store(&journaled, &id, &message, None).await
+        let mut headers = headers(&id, &message, None);
+        if let Some(last) = last {
+            headers.insert(EXPECTED_LAST, last.to_string());
+        }
+        self.publish(&journaled, headers, message.bytes).await
     }
 
     /// Stores the event of an order the venue never had, unless it is there already.
@@ -125,19 +164,19 @@ impl Journal {
         if maybe_there && self.holds(&journaled, &format!("update:{key}")).await? {
             return Ok(());
         }
-        self.update(report, key).await
+        self.store_update(report, key, None).await.map(|_| ())
     }
 
-    /// The order events stored under a client order id, oldest first. What cannot be read is passed over.
-    pub async fn updates(&self, client_order_id: &str) -> Result<Vec<ExecutionReport>, PublishError> {
+    /// The order events stored under a client order id. What cannot be read is passed over.
+    pub async fn updates(&self, client_order_id: &str) -> Result<Told, PublishError> {
         let subject = self.subjects.update(client_order_id);
         let mut reports = Vec::new();
-        let mut from = 1;
+        let mut last = 0;
         for _ in 0..UPDATES_MAX {
-            let Some(message) = self.stored(Wanted::Next(&subject, from)).await? else {
-                return Ok(reports);
+            let Some(message) = self.stored(Wanted::Next(&subject, last + 1)).await? else {
+                return Ok(Told { reports, last });
             };
-            from = message.sequence + 1;
+            last = message.sequence;
             match wire::read_update(&message.payload) {
                 Ok(report) => reports.push(report),
                 Err(error) => warn!(%error, subject, "an order event in the journal cannot be read"),
@@ -147,7 +186,19 @@ impl Journal {
             subject,
             UPDATES_MAX, "too many events of one order, the latest may be told again"
         );
-        Ok(reports)
+        let newest = self.stored(Wanted::Last(&subject)).await?;
+        let last = newest.map_or(last, |message| message.sequence);
+        Ok(Told { reports, last })
+    }
+
+    /// When the last order event in the journal happened, by the venue's clock. `None`: there is none.
+    pub async fn last_update_at(&self) -> Result<Option<Timestamp>, PublishError> {
+        let subject = self.subjects.every_update();
+        let Some(last) = self.stored(Wanted::Last(&subject)).await? else {
+            return Ok(None);
+        };
+        let happened = wire::read_update(&last.payload).map(|report| report.timestamp);
+        Ok(Some(happened.unwrap_or(last.stored_at)))
     }
 
     /// Stores what could not be read.
@@ -169,6 +220,7 @@ impl Journal {
         }
         self.publish(&self.subjects.dead(letter.kind), headers, payload)
             .await
+            .map(|_| ())
     }
 
     async fn store(
@@ -178,20 +230,18 @@ impl Journal {
         message: &Encoded,
         trace: Option<&str>,
     ) -> Result<(), PublishError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
-        headers.insert("Nalpaca-Schema", message.schema);
-        if let Some(trace) = trace {
-            headers.insert("traceparent", one_line(trace));
-        }
-        self.publish(subject, headers, message.bytes.clone()).await
+        self.publish(subject, headers(id, message, trace), message.bytes.clone())
+            .await
+            .map(|_| ())
     }
 
-    /// One publish, and its PubAck. "No responders" is an error like any other: the stream is not there now.
-    async fn publish(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<(), PublishError> {
+    /// One publish, and the sequence its PubAck names. "No responders" is an error like any other: the stream is not
+    /// there now.
+    async fn publish(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<u64, PublishError> {
         let fail = |cause: String| PublishError {
             subject: subject.to_owned(),
             cause,
+            is_behind: false,
         };
         if !self.fence.holds() && !trial::planted(Bug::LeaseIgnored) {
             return Err(fail(NotLeading.to_string()));
@@ -202,7 +252,12 @@ impl Journal {
             .publish_with_headers(subject.to_owned(), headers, payload)
             .await;
         let acknowledged = sent.map_err(|error| fail(error.to_string()))?.await;
-        acknowledged.map(|_| ()).map_err(|error| fail(error.to_string()))
+        acknowledged
+            .map(|stored| stored.sequence)
+            .map_err(|error| PublishError {
+                is_behind: error.kind() == PublishErrorKind::WrongLastSequence,
+                ..fail(error.to_string())
+            })
     }
 
     /// Whether a message with this id is on the subject.
@@ -235,24 +290,40 @@ impl Journal {
                 Wanted::Next(subject, _) | Wanted::Last(subject) => subject.to_owned(),
             },
             cause: error.to_string(),
+            is_behind: false,
         })
     }
+}
+
+fn headers(id: &str, message: &Encoded, trace: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+    headers.insert("Nalpaca-Schema", message.schema);
+    if let Some(trace) = trace {
+        headers.insert("traceparent", one_line(trace));
+    }
+    headers
 }
 
 /// Does something that must happen until it has: pauses grow to two seconds, and the message id makes a repeat
 /// harmless. Ends only with success; whoever stops the daemon drops the future, and the command comes back.
 /// Each failure is told to `failed`.
-pub async fn until_stored<F, E>(
+pub async fn until_stored<F, T, E>(
     what: &'static str,
     mut failed: impl FnMut(&E),
     mut attempt: impl FnMut() -> F,
-) where
-    F: Future<Output = Result<(), E>>,
+) -> T
+where
+    F: Future<Output = Result<T, E>>,
     E: std::error::Error,
 {
     let mut backoff = Backoff::new(Reason::Nats);
     let mut failures = 0u32;
-    while let Err(error) = attempt().await {
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return done,
+            Err(error) => error,
+        };
         failures += 1;
         failed(&error);
         if failures.is_power_of_two() {

@@ -22,6 +22,6 @@ pub use census::Census;
 pub use connection::{Connection, Link};
 pub use consumer::{Puller, TakeError};
 pub use delivery::{Delivery, SettleError};
-pub use journal::{Journal, PublishError};
+pub use journal::{Journal, PublishError, Told};
 pub use lease::{Candidate, Keeper, Lease};
 pub use topology::{Difference, Severity, Topology};

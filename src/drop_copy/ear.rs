@@ -51,7 +51,13 @@ pub(super) async fn listen<V: Venue>(
                 sight.connected(streams);
                 info!(streams, "trade updates are heard");
                 let since = Instant::now();
-                let Some(cause) = hear(stream, streams, &said, stop).await else {
+                let hearing = hear(stream, streams, &said, stop);
+                let ended = tokio::select! {
+                    ended = hearing => ended,
+                    // cancel-safe: a stream that does not tell everything is dropped with what it may still tell
+                    () = sight.is_given_up(streams) => Some("it did not tell what happened".to_owned()),
+                };
+                let Some(cause) = ended else {
                     return;
                 };
                 if since.elapsed() >= GOOD_STREAM {

@@ -4,6 +4,7 @@
 //!   stream ──► ear ──► queue ──► relay ──► sequence ──► journal (PubAck) ──► watermark
 //!                                  ▲                        └──► positions are told of fills
 //!                       backfill ──┘  after every gap, before what was heard since
+//!                       lookout ───┘  finds the gaps in a stream that looks well
 //! ```
 //!
 //! Invariants:
@@ -13,7 +14,8 @@
 //! - A stream that comes up is not listened to until the gap before it is closed; a gap that cannot be closed keeps
 //!   us blind, and is never skipped.
 //! - An event's identity is the same in every source, so whatever is told twice is published once: the sequence knows
-//!   for as long as it remembers, the journal's message ids for two hours, a search of the journal for ever.
+//!   for as long as it remembers, and before an order's first event in this process the journal is read. Each event is
+//!   stored behind the last one of its order that we know of, so that nobody else's goes unnoticed.
 //! - Nothing heard is dropped for want of room. When NATS is slow the queue fills, then the socket; when the venue
 //!   loses patience with that, the gap is closed like any other.
 //!
@@ -22,6 +24,7 @@
 
 mod backfill;
 mod ear;
+mod lookout;
 mod relay;
 mod sequence;
 mod sight;

@@ -11,12 +11,14 @@ use tracing::{debug, info, warn};
 
 use super::backfill::{self, Memory};
 use super::ear::Said;
+use super::lookout::{Glance, Lookout, Watch};
 use super::sequence::{Sequence, Verdict};
 use super::sight::Sight;
 use super::venue::{Store, Trouble, Venue};
 use super::watermark::{KEY, Watermark};
 use crate::alpaca::stream::Heard;
 use crate::backoff::{Backoff, Reason};
+use crate::bus::Told;
 use crate::bus::journal::until_stored;
 use crate::clock::Clock;
 use crate::domain::{ExecutionReport, Order, OrderId};
@@ -57,12 +59,16 @@ pub(super) struct Relay<'a, V, S> {
     catch_up_due: Option<Instant>,
     /// Heard and not published, because what came before it is not known.
     left: usize,
+    /// Events published.
+    published: u64,
+    lookout: Lookout<'a>,
 }
 
 enum Event {
     Said(Said),
     WatermarkDue,
     CatchUpDue,
+    Watch(Watch),
     End,
 }
 
@@ -89,6 +95,8 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             caught_up_at: None,
             catch_up_due: None,
             left: 0,
+            published: 0,
+            lookout: Lookout::new(),
         }
     }
 
@@ -99,9 +107,6 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
                 Event::Said(Said::Listening(stream)) => {
                     self.stream = stream;
                     self.catch_up(stop).await;
-                    if let Some(positions) = self.positions {
-                        positions.refresh();
-                    }
                 }
                 Event::Said(Said::Heard(Heard::Report(report))) => self.hear(&report, stop).await,
                 Event::Said(Said::Heard(Heard::Unreadable { .. })) => self.want_to_catch_up(),
@@ -110,6 +115,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
                     self.catch_up(stop).await;
                 }
                 Event::WatermarkDue => self.write_watermark().await,
+                Event::Watch(watch) => self.watch(watch, stop).await,
                 Event::End => break,
             }
         }
@@ -125,7 +131,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     }
 
     /// Only waits. Losing any branch loses nothing.
-    async fn next_event(&self, said: &mut mpsc::Receiver<Said>) -> Event {
+    async fn next_event(&mut self, said: &mut mpsc::Receiver<Said>) -> Event {
         let never = Instant::now() + Duration::from_secs(24 * 3600);
         let watermark_due = if self.watermark_is_written {
             never
@@ -137,6 +143,8 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             () = sleep_until(watermark_due) => Event::WatermarkDue, // cancel-safe: level-triggered
             () = sleep_until(self.catch_up_due.unwrap_or(never)) => Event::CatchUpDue, // cancel-safe: level-triggered
             next = said.recv() => next.map_or(Event::End, Event::Said), // cancel-safe: docs
+            // Last: what was heard is told before anything is said to be untold.
+            watch = self.lookout.next() => Event::Watch(watch), // cancel-safe: see there
         }
     }
 
@@ -144,6 +152,9 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     /// socket is no longer read. Whoever stops the daemon bounds it; what is lost then is read again at the next
     /// start, for the watermark has not passed it.
     async fn hear(&mut self, report: &ExecutionReport, stop: &CancellationToken) {
+        if self.caught_up {
+            self.read_back(report).await;
+        }
         if self.caught_up && self.sequence.leaves_gap(report) {
             warn!(order = report.order.client_order_id, "a fill was not heard");
             self.sight.missing("a fill was not heard");
@@ -158,23 +169,63 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     }
 
     async fn publish(&mut self, report: &ExecutionReport) {
-        match self.sequence.judge(report) {
-            Verdict::News => {}
-            Verdict::Repeat => {
-                debug!(identity = report.identity(), "an order event was told before");
-                return metrics::update_dropped("repeat");
+        let Some(order) = report.order.id else {
+            return warn!(
+                event = report.event,
+                "an event of an order the venue has not named"
+            );
+        };
+        let mut backoff = Backoff::new(Reason::Nats);
+        loop {
+            match self.sequence.judge(report) {
+                Verdict::News => {}
+                Verdict::Repeat => {
+                    debug!(identity = report.identity(), "an order event was told before");
+                    return metrics::update_dropped("repeat");
+                }
+                Verdict::Replay => {
+                    debug!(identity = report.identity(), "an event of an order that is over");
+                    return metrics::update_dropped("replay");
+                }
             }
-            Verdict::Replay => {
-                debug!(identity = report.identity(), "an event of an order that is over");
-                return metrics::update_dropped("replay");
+            let Some(last) = self.sequence.last_stored(order) else {
+                self.read_back(report).await;
+                continue;
+            };
+            let stored = until_stored("order event", |_| {}, || self.store.publish(report, last)).await;
+            if let Some(sequence) = stored {
+                self.sequence.note(report);
+                self.sequence.note_last(order, Some(sequence));
+                break;
             }
+            // Somebody else wrote there, or the journal is another one now.
+            self.sequence.note_last(order, None);
+            sleep(backoff.next_delay()).await;
         }
-        until_stored("order event", |_| {}, || self.store.publish(report)).await;
-        self.sequence.note(report);
+        self.published += 1;
         metrics::update_published();
         if let Some(positions) = self.positions.filter(|_| report.is_fill()) {
             positions.refresh();
         }
+    }
+
+    /// Reads what the journal has of an order before its first event in this process: what was told longer ago than
+    /// the stream remembers message ids would be told again, and nobody else would notice.
+    async fn read_back(&mut self, report: &ExecutionReport) {
+        let Some(order) = report.order.id else { return };
+        if self.sequence.last_stored(order).is_none() {
+            let id = &report.order.client_order_id;
+            let told = until_stored("what is told of an order", |_| {}, || self.store.published(id)).await;
+            self.note_stored(order, &told);
+        }
+    }
+
+    /// Notes what the journal has of an order.
+    fn note_stored(&mut self, id: OrderId, told: &Told) {
+        for report in &told.reports {
+            self.sequence.note(report);
+        }
+        self.sequence.note_last(id, Some(told.last));
     }
 
     fn advance(&mut self, to: Timestamp) {
@@ -233,6 +284,57 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         self.caught_up = true;
         self.caught_up_at = Some(Instant::now());
         self.sight.caught_up(self.stream);
+        // Nobody vouched for the positions meanwhile.
+        if let Some(positions) = self.positions {
+            positions.refresh();
+        }
+    }
+
+    /// Compares what the venue shows with what it told.
+    async fn watch(&mut self, watch: Watch, stop: &CancellationToken) {
+        let Some(watermark) = self.watermark.filter(|_| self.caught_up) else {
+            return;
+        };
+        match watch {
+            Watch::Look => {
+                let lived = self.sequence.live().map(|(id, _)| id).collect();
+                self.lookout.look(self.venue, watermark, lived);
+            }
+            Watch::Seen(Err(trouble)) => debug!(%trouble, "the stream is not compared with the venue"),
+            Watch::Seen(Ok(glance)) => {
+                if !self.untold(&glance).is_empty() {
+                    self.lookout.wait(glance);
+                }
+                // Somebody may have emptied the bucket.
+                self.watermark_is_written = false;
+            }
+            Watch::Judge(glance) => self.judge(&glance, stop).await,
+        }
+    }
+
+    fn untold(&self, glance: &Glance) -> Vec<OrderId> {
+        let untold = glance.untold(&self.sequence, self.clock.now());
+        self.lookout.without_odd(untold)
+    }
+
+    /// What is untold now was missed. A stream that misses something is given up.
+    async fn judge(&mut self, glance: &Glance, stop: &CancellationToken) {
+        let untold = self.untold(glance);
+        if untold.is_empty() {
+            return;
+        }
+        self.sight.missing("the venue did more than its stream told");
+        let published = self.published;
+        self.catch_up(stop).await;
+        if self.published > published {
+            let events = self.published - published;
+            warn!(events, "the stream was mute, connecting again");
+            metrics::stream_mute();
+            self.sight.give_up(self.stream);
+        } else {
+            debug!(orders = untold.len(), "what looked untold was told");
+            self.lookout.are_odd(untold);
+        }
     }
 
     async fn try_to_catch_up(&mut self) -> Result<(), Trouble> {
@@ -243,10 +345,9 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         }
         let memory = self.remember().await?;
         let now = self.clock.now();
-        for id in with_news(&memory, &self.sequence, now) {
-            for report in self.store.published(&id).await? {
-                self.sequence.note(&report);
-            }
+        for (id, client_order_id) in with_news(&memory, &self.sequence, now) {
+            let told = self.store.published(&client_order_id).await?;
+            self.note_stored(id, &told);
         }
         let untold = memory.untold(&self.sequence, now);
         if !untold.is_empty() {
@@ -265,12 +366,18 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     /// Reads the watermark. False when there is none: this account is new to us.
     async fn recall(&mut self) -> Result<bool, Trouble> {
         let Some(value) = self.store.watermark().await? else {
-            return Ok(false);
+            // No first start where events were published: somebody emptied the bucket.
+            let Some(at) = self.store.last_published_at().await? else {
+                return Ok(false);
+            };
+            warn!(%at, "the watermark is gone, going on from the last event in the journal");
+            self.advance(at);
+            return Ok(true);
         };
         let Some(watermark) = Watermark::read(&value) else {
             // Not a first start: something was missed since, and how much is not known. A person must decide.
             return Err(Trouble::new(format!(
-                "the watermark cannot be read; delete the key {KEY:?} to begin now and give up what was missed"
+                "the watermark cannot be read; delete the key {KEY:?} to go on from the last event in the journal"
             )));
         };
         for (id, filled) in watermark.live {
@@ -282,8 +389,15 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
 
     /// The first start: what is, is old.
     async fn begin(&mut self, now: Timestamp) -> Result<(), Trouble> {
+        // Also what a look or a back-fill with its overlap would show of the time before.
+        let since = Watermark {
+            at: now,
+            live: Vec::new(),
+        }
+        .since();
+        let old = self.venue.orders_since(since).await?;
         let open = self.venue.open_orders().await?;
-        for order in &open {
+        for order in old.iter().chain(&open) {
             self.sequence.settle(order);
         }
         let live = self.sequence.live().collect();
@@ -339,14 +453,16 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     }
 }
 
-/// Client order ids of the orders of which something seems untold: whether it is, the journal knows.
-fn with_news(memory: &Memory, sequence: &Sequence, now: Timestamp) -> Vec<String> {
+/// The orders of which something seems untold: whether it is, the journal knows.
+fn with_news(memory: &Memory, sequence: &Sequence, now: Timestamp) -> Vec<(OrderId, String)> {
     let untold = memory.untold(sequence, now);
     let mut ids: Vec<_> = untold
         .into_iter()
-        .map(|report| {
-            let Order { client_order_id, .. } = report.order;
-            client_order_id
+        .filter_map(|report| {
+            let Order {
+                id, client_order_id, ..
+            } = report.order;
+            Some((id?, client_order_id))
         })
         .collect();
     ids.sort_unstable();

@@ -51,6 +51,8 @@ struct Told {
     words: HashSet<(String, Decimal)>,
     /// Sorted, disjoint, not touching.
     filled: Vec<Stretch>,
+    /// Sequence of its last message in the journal, 0 for none. Unknown until the journal was asked.
+    last: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,11 +173,28 @@ impl Sequence {
         });
     }
 
+    /// Where the journal's last message of an order is, 0 for nowhere; `None` when that is not known.
+    pub(super) fn last_stored(&self, id: OrderId) -> Option<u64> {
+        self.orders.get(&id)?.last
+    }
+
+    /// Notes where the journal's last message of an order is.
+    pub(super) fn note_last(&mut self, id: OrderId, last: Option<u64>) {
+        self.change(id, |told| told.last = last);
+    }
+
     /// Notes that everything of an order as it is was told, or is older than we are.
     pub(super) fn settle(&mut self, order: &Order) {
         if let Some(id) = order.id {
             self.remember(id, order.filled_qty);
-            self.change(id, |told| told.over |= order.status.is_terminal());
+            self.change(id, |told| {
+                if order.status.is_terminal() {
+                    told.over = true;
+                    // How it ended is an event of that very word.
+                    let end = order.status.as_str().to_owned();
+                    told.words.insert((end, order.filled_qty));
+                }
+            });
         }
     }
 
@@ -205,6 +224,11 @@ impl Sequence {
         self.by_age
             .range(first..)
             .map(|(_, _, id)| (*id, self.filled(*id)))
+    }
+
+    /// Whether an order is not over, as far as was told.
+    pub(super) fn lives(&self, id: OrderId) -> bool {
+        self.orders.get(&id).is_some_and(|told| !told.over)
     }
 
     /// Whether nothing was ever told of an order.

@@ -16,6 +16,8 @@ pub(super) struct Sight {
     /// The number of the stream that is up.
     stream: watch::Sender<Option<u64>>,
     listening: watch::Sender<bool>,
+    /// The number of the last stream that does not tell everything.
+    given_up: watch::Sender<u64>,
 }
 
 impl Sight {
@@ -30,6 +32,7 @@ impl Sight {
             holds_orders,
             stream: watch::Sender::new(None),
             listening: watch::Sender::new(false),
+            given_up: watch::Sender::new(0),
         };
         sight.lost("the venue's trade updates were not heard yet");
         sight
@@ -66,6 +69,21 @@ impl Sight {
             self.gateway.clear(ConditionName::Blind);
             self.listening.send_replace(true);
         }
+    }
+
+    /// A stream does not tell everything, and is to be replaced by another one.
+    pub(super) fn give_up(&self, stream: u64) {
+        self.given_up.send_replace(stream);
+    }
+
+    /// Waits until a stream is given up. Cancel-safe.
+    pub(super) async fn is_given_up(&self, stream: u64) {
+        // The sender is `self`, so the wait ends only with the stream.
+        let _ = self
+            .given_up
+            .subscribe()
+            .wait_for(|given_up| *given_up >= stream)
+            .await;
     }
 
     fn darken(&self, reason: &str) {

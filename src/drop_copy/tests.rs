@@ -13,6 +13,7 @@ use super::venue::{Store, Stream, Trouble, Venue};
 use super::watermark::Watermark;
 use super::*;
 use crate::alpaca::stream::{ConnectError, Heard, StreamEnd};
+use crate::bus::Told;
 use crate::domain::{ConditionName, ExecutionReport, FillActivity, Order, OrderId, OrderStatus};
 
 fn at(second: i64) -> Timestamp {
@@ -65,13 +66,34 @@ struct Script {
     connects: usize,
     published: Vec<ExecutionReport>,
     refuse_publishes: bool,
+    /// Told by a daemon that led for a while, a moment before ours.
+    second_is_told_by_another: Option<ExecutionReport>,
+    /// What the first stream tells after its script, while the test goes on.
+    live: Option<mpsc::Receiver<ExecutionReport>>,
     watermark: Option<Bytes>,
+}
+
+impl Script {
+    /// Sequences count from one.
+    fn told(&self, client_order_id: &str) -> Told {
+        let numbered = (1..).zip(&self.published);
+        let of_order = numbered.filter(|(_, report)| report.order.client_order_id == client_order_id);
+        let (sequences, reports): (Vec<u64>, Vec<_>) =
+            of_order.map(|(at, report)| (at, report.clone())).unzip();
+        Told {
+            last: sequences.last().copied().unwrap_or(0),
+            reports,
+        }
+    }
 }
 
 #[derive(Clone, Default)]
 struct World(Arc<Mutex<Script>>);
 
-struct Said(VecDeque<Result<Heard, StreamEnd>>);
+struct Said {
+    script: VecDeque<Result<Heard, StreamEnd>>,
+    live: Option<mpsc::Receiver<ExecutionReport>>,
+}
 
 impl World {
     fn set<R>(&self, change: impl FnOnce(&mut Script) -> R) -> R {
@@ -107,8 +129,14 @@ impl World {
 
 impl Stream for Said {
     async fn next(&mut self) -> Result<Heard, StreamEnd> {
-        match self.0.pop_front() {
-            Some(said) => said,
+        if let Some(said) = self.script.pop_front() {
+            return said;
+        }
+        match &mut self.live {
+            Some(live) => match live.recv().await {
+                Some(report) => heard(report),
+                None => std::future::pending().await,
+            },
             None => std::future::pending().await,
         }
     }
@@ -118,11 +146,12 @@ impl Venue for World {
     type Stream = Said;
 
     async fn connect(&self) -> Result<Said, ConnectError> {
-        let next = self.set(|script| {
+        let (next, live) = self.set(|script| {
             script.connects += 1;
-            script.streams.pop_front()
+            (script.streams.pop_front(), script.live.take())
         });
-        Ok(Said(next.unwrap_or_else(|| Ok(Vec::new()))?.into()))
+        let script = next.unwrap_or_else(|| Ok(Vec::new()))?.into();
+        Ok(Said { script, live })
     }
 
     async fn now(&self) -> Result<Timestamp, Trouble> {
@@ -155,21 +184,29 @@ impl Venue for World {
 }
 
 impl Store for World {
-    async fn publish(&self, report: &ExecutionReport) -> Result<(), Trouble> {
+    async fn publish(&self, report: &ExecutionReport, last: u64) -> Result<Option<u64>, Trouble> {
         self.set(|script| {
             if script.refuse_publishes {
                 return Err(Trouble::new("no journal"));
             }
+            if script.published.len() == 1 {
+                let theirs = script.second_is_told_by_another.take();
+                script.published.extend(theirs);
+            }
+            if script.told(&report.order.client_order_id).last != last {
+                return Ok(None);
+            }
             script.published.push(report.clone());
-            Ok(())
+            Ok(Some(script.published.len() as u64))
         })
     }
 
-    async fn published(&self, client_order_id: &str) -> Result<Vec<ExecutionReport>, Trouble> {
-        self.set(|script| {
-            let of_order = |report: &&ExecutionReport| report.order.client_order_id == client_order_id;
-            Ok(script.published.iter().filter(of_order).cloned().collect())
-        })
+    async fn published(&self, client_order_id: &str) -> Result<Told, Trouble> {
+        self.set(|script| Ok(script.told(client_order_id)))
+    }
+
+    async fn last_published_at(&self) -> Result<Option<Timestamp>, Trouble> {
+        self.set(|script| Ok(script.published.last().map(|report| report.timestamp)))
     }
 
     async fn watermark(&self) -> Result<Option<Bytes>, Trouble> {
@@ -328,6 +365,61 @@ async fn something_unreadable_makes_us_ask_what_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mute_stream_is_found_within_half_a_minute_and_replaced() {
+    let world = World::default();
+    world.set(|script| {
+        script.watermark = mark();
+        script.orders = vec![order(1, "new", 0)];
+    });
+    beside(&world, async |gateway| {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.published(), ["1:new:0"]);
+        let second = Order {
+            submitted_at: Some(at(5600)),
+            ..order(2, "new", 0)
+        };
+        world.set(|script| script.orders = vec![order(1, "filled", 9), second]);
+        sleep(Duration::from_secs(25)).await;
+        assert_eq!(world.published(), ["1:new:0", "1:fill:9", "2:new:0"]);
+        assert_eq!(world.set(|script| script.connects), 2, "the stream is replaced");
+        // An order nobody can find any more is no reason to connect again and again.
+        world.set(|script| script.orders.retain(|order| order.client_order_id == "1"));
+        a_while().await;
+        assert_eq!(world.set(|script| script.connects), 2);
+        assert!(!gateway.has(ConditionName::Blind));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_stream_tells_a_moment_later_is_not_missed() {
+    let world = World::default();
+    let (tell, told) = mpsc::channel(32);
+    world.set(|script| {
+        script.watermark = mark();
+        script.live = Some(told);
+    });
+    beside(&world, async |_| {
+        sleep(Duration::from_secs(1)).await;
+        for number in 1..10 {
+            // Shown by REST at every instant, and told a second later.
+            world.set(|script| script.orders.push(order(number, "new", 0)));
+            sleep(Duration::from_secs(1)).await;
+            tell.try_send(report(number, "new", "new", 0, None)).unwrap();
+            world.set(|script| script.orders[number as usize - 1] = order(number, "canceled", 0));
+            sleep(Duration::from_secs(1)).await;
+            tell.try_send(report(number, "canceled", "canceled", 0, None))
+                .unwrap();
+        }
+        a_while().await;
+    })
+    .await;
+    assert_eq!(world.published().len(), 18);
+    assert!(world.set(|script| script.published.iter().all(|report| !report.recovered)));
+    assert_eq!(world.set(|script| script.connects), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fill_above_an_unheard_one_waits_for_it() {
     let world = World::default();
     world.set(|script| {
@@ -345,6 +437,36 @@ async fn a_fill_above_an_unheard_one_waits_for_it() {
     })
     .await;
     assert_eq!(world.published(), ["1:new:0", "1:partial_fill:5", "1:fill:9"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_venue_repeats_years_later_is_known_from_the_journal() {
+    let world = World::default();
+    let (new, fill) = (
+        report(1, "new", "new", 0, None),
+        report(1, "fill", "filled", 9, Some(9)),
+    );
+    world.set(|script| {
+        script.watermark = mark();
+        script.published = vec![new, fill.clone()];
+        script.streams = [Ok(vec![heard(fill), heard(report(2, "new", "new", 0, None))])].into();
+    });
+    beside(&world, async |_| a_while().await).await;
+    assert_eq!(world.published(), ["1:new:0", "1:fill:9", "2:new:0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_message_in_between_is_read_before_the_next_is_written() {
+    let world = World::default();
+    let fill = report(1, "fill", "filled", 9, Some(9));
+    world.set(|script| {
+        script.watermark = mark();
+        let new = report(1, "new", "new", 0, None);
+        script.streams = [Ok(vec![heard(new), heard(fill.clone())])].into();
+        script.second_is_told_by_another = Some(fill);
+    });
+    beside(&world, async |_| a_while().await).await;
+    assert_eq!(world.published(), ["1:new:0", "1:fill:9"]);
 }
 
 #[test]
@@ -368,6 +490,31 @@ async fn a_watermark_that_cannot_be_read_is_no_first_start() {
         world.set(|script| script.watermark = None);
         a_while().await;
         assert!(!gateway.has(ConditionName::Blind));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_watermark_is_found_in_the_journal() {
+    let world = World::default();
+    world.set(|script| {
+        script.published = vec![report(1, "new", "new", 0, None)];
+        let submitted_at = Some(at(6100));
+        script.orders = vec![
+            order(1, "canceled", 0),
+            Order {
+                submitted_at,
+                ..order(2, "new", 0)
+            },
+        ];
+    });
+    beside(&world, async |_| {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.published(), ["1:new:0", "1:canceled:0", "2:new:0"]);
+        // Emptied again while we run: written again, long before a crash is likely.
+        world.set(|script| script.watermark = None);
+        sleep(Duration::from_secs(20)).await;
+        assert!(world.watermark().is_some());
     })
     .await;
 }

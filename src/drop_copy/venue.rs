@@ -9,7 +9,7 @@ use super::watermark;
 use crate::alpaca::Lane;
 use crate::alpaca::rest::{Client, LookUpAnswer, ReadError};
 use crate::alpaca::stream::{self, ConnectError, Connection, Heard, StreamEnd, StreamEndpoint};
-use crate::bus::{Bucket, BucketError, Journal, PublishError};
+use crate::bus::{Bucket, BucketError, Journal, PublishError, Told};
 use crate::clock::Clock;
 use crate::domain::{ExecutionReport, FillActivity, Order, OrderId};
 
@@ -90,14 +90,19 @@ pub(super) trait Venue: Send + Sync {
 
 /// Where order events are kept, and how far they have come.
 pub(super) trait Store: Send + Sync {
-    /// Publishes an event under its identity; back once it is stored.
-    fn publish(&self, report: &ExecutionReport) -> impl Future<Output = Result<(), Trouble>> + Send;
-
-    /// What was published of an order, oldest first.
-    fn published(
+    /// Publishes an event under its identity behind the order's message `last`; back with its sequence once it is
+    /// stored. `None`: that is not the order's last message.
+    fn publish(
         &self,
-        client_order_id: &str,
-    ) -> impl Future<Output = Result<Vec<ExecutionReport>, Trouble>> + Send;
+        report: &ExecutionReport,
+        last: u64,
+    ) -> impl Future<Output = Result<Option<u64>, Trouble>> + Send;
+
+    /// What was published of an order.
+    fn published(&self, client_order_id: &str) -> impl Future<Output = Result<Told, Trouble>> + Send;
+
+    /// When the last event that was published happened. `None`: none was.
+    fn last_published_at(&self) -> impl Future<Output = Result<Option<Timestamp>, Trouble>> + Send;
 
     /// The watermark as it was written last.
     fn watermark(&self) -> impl Future<Output = Result<Option<Bytes>, Trouble>> + Send;
@@ -161,12 +166,19 @@ pub(super) struct Nats {
 }
 
 impl Store for Nats {
-    async fn publish(&self, report: &ExecutionReport) -> Result<(), Trouble> {
-        Ok(self.journal.update(report, &report.identity()).await?)
+    async fn publish(&self, report: &ExecutionReport, last: u64) -> Result<Option<u64>, Trouble> {
+        Ok(self
+            .journal
+            .update_after(report, &report.identity(), last)
+            .await?)
     }
 
-    async fn published(&self, client_order_id: &str) -> Result<Vec<ExecutionReport>, Trouble> {
+    async fn published(&self, client_order_id: &str) -> Result<Told, Trouble> {
         Ok(self.journal.updates(client_order_id).await?)
+    }
+
+    async fn last_published_at(&self) -> Result<Option<Timestamp>, Trouble> {
+        Ok(self.journal.last_update_at().await?)
     }
 
     async fn watermark(&self) -> Result<Option<Bytes>, Trouble> {

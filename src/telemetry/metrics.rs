@@ -16,6 +16,7 @@ const CONFIG_WARNINGS: &str = "nalpaca_config_warnings";
 const NATS_CONNECTED: &str = "nalpaca_nats_connected";
 const NATS_RECONNECTS: &str = "nalpaca_nats_reconnects_total";
 const STREAM_UP: &str = "nalpaca_stream_up";
+const STREAM_MUTE: &str = "nalpaca_stream_mute_total";
 const COMMANDS: &str = "nalpaca_commands_total";
 const OUTCOMES: &str = "nalpaca_outcomes_total";
 const PUBLISH_TO_OUTCOME: &str = "nalpaca_publish_to_outcome_seconds";
@@ -43,7 +44,7 @@ enum Type {
 }
 
 /// Name, type, unit of measure and meaning of every metric.
-const FAMILIES: [(&str, Type, Unit, &str); 22] = [
+const FAMILIES: [(&str, Type, Unit, &str); 23] = [
     (
         BUILD_INFO,
         Type::Gauge,
@@ -73,6 +74,12 @@ const FAMILIES: [(&str, Type, Unit, &str); 22] = [
         Type::Gauge,
         Unit::Count,
         "1 while the venue's trade updates are heard.",
+    ),
+    (
+        STREAM_MUTE,
+        Type::Counter,
+        Unit::Count,
+        "Streams that were given up because they did not tell what the venue did.",
     ),
     (COMMANDS, Type::Counter, Unit::Count, "Commands read, by kind."),
     (
@@ -287,6 +294,11 @@ pub fn nats_reconnected() {
 /// The venue's trade updates are heard, or not.
 pub fn stream_up(up: bool) {
     gauge!(STREAM_UP).set(truth(up));
+}
+
+/// A stream did not tell what the venue did.
+pub fn stream_mute() {
+    counter!(STREAM_MUTE).increment(1);
 }
 
 /// A command was read.

@@ -172,6 +172,11 @@ impl Subjects {
         format!("{}.journal.v0.updates.{id}", self.prefix)
     }
 
+    /// Where the events of all orders go.
+    pub fn every_update(&self) -> String {
+        format!("{}.journal.v0.updates.>", self.prefix)
+    }
+
     /// Where what could not be read goes.
     pub fn dead(&self, kind: Option<CommandKind>) -> String {
         format!(

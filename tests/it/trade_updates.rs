@@ -211,6 +211,12 @@ async fn without_trade_updates_no_stream_is_opened_and_orders_are_served() {
     assert_eq!(world.outcome("quiet").await["kind"], "OUTCOME_KIND_ACCEPTED");
     world.filled("quiet").await;
     assert!(!world.sim.stream_is_connected());
+    let answer = world.daemon.get("/readyz").await.unwrap();
+    assert!(
+        answer.body.contains("ENABLE_TRADE_UPDATER=false"),
+        "{}",
+        answer.body
+    );
     let updates = world.stored(JOURNAL_STREAM, "nalpaca.journal.v0.updates.>").await;
     assert!(updates.is_empty(), "{updates:?}");
 }

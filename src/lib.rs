@@ -12,6 +12,7 @@ pub mod demo;
 pub mod domain;
 pub mod drop_copy;
 pub mod gateway;
+pub mod ledger;
 pub mod orders;
 pub mod positions;
 pub mod sim;

@@ -9,7 +9,8 @@ use super::Daemon;
 use super::tasks::{Floor, Tasks};
 use crate::backoff::{Backoff, Reason};
 use crate::bus::{Beats, Connection, Journal, Lease, Puller};
-use crate::orders::{Desk, Intake, Ledger, Policy, Taken};
+use crate::ledger::Ledger;
+use crate::orders::{Desk, Intake, Policy, Taken};
 
 /// Deliveries in hand for each POST that may be on the wire: the rest wait for their symbol's turn.
 const IN_HAND_PER_FLIGHT: usize = 8;

@@ -37,7 +37,7 @@ use crate::clock::Clock;
 use crate::config::{AlpacaConfig, Config};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
-use crate::orders::Ledger;
+use crate::ledger::Ledger;
 use crate::telemetry::{MetricsHandle, metrics};
 use crate::wire::subject::Subjects;
 pub use signals::told_to_stop;

@@ -13,7 +13,6 @@ use super::dealer::{Dealer, Marks};
 use super::in_hand::{OrderInHand, Origin, Work};
 use super::intake::Taken;
 use super::lanes::{Lanes, Line};
-use super::ledger::{Ledger, Page};
 use super::settle::{self, Addressee, Settlement};
 use super::symbols::SymbolsById;
 use super::trouble::Troubles;
@@ -27,6 +26,7 @@ use crate::domain::{
     ClientOrderId, CloseScope, CommandKind, NewOrder, OrderName, Outcome, Strategy, Symbol, Verdict,
 };
 use crate::gateway::Gateway;
+use crate::ledger::{Ledger, Page};
 use crate::telemetry::{Chain, metrics};
 use crate::trial::{self, Bug, Point};
 use crate::wire;

@@ -30,11 +30,11 @@ mod gate;
 mod in_hand;
 mod intake;
 mod lanes;
-mod ledger;
 mod place;
 mod replace;
 mod resolve;
 mod settle;
+mod step;
 mod submit;
 mod symbols;
 #[cfg(test)]
@@ -45,5 +45,4 @@ mod writing;
 
 pub use desk::{Desk, Policy};
 pub use intake::{Intake, Taken};
-pub use ledger::Ledger;
 pub use venue::Venue;

@@ -11,8 +11,8 @@ use tracing::{debug, warn};
 use super::desk::{Command, Inner, announce};
 use super::in_hand::{OrderInHand, Origin, Work};
 use super::lanes::Place;
-use super::ledger::{self, Page, Step};
 use super::resolve::Asked as Looked;
+use super::step::{Step, step};
 use super::submit::{self, Past, Sent, Submission};
 use super::trouble::Trouble;
 use super::venue::Venue;
@@ -23,6 +23,7 @@ use super::{cancel, close, gate, replace, resolve, settle};
 use crate::bus::Delivery;
 use crate::domain::record::{Asked, RecordState};
 use crate::domain::{Outcome, Placement, Verdict};
+use crate::ledger::Page;
 use crate::trial::{self, Bug, Point};
 
 /// One command that creates an order, from its lane to its ack. It keeps its place in the lane and its room in our
@@ -109,7 +110,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
             return Ended::HandBack;
         };
         trial::at(Point::LedgerRead, order.id.as_str());
-        let step = ledger::step(&page, command_id, stored_at, &order.hash);
+        let step = step(&page, command_id, stored_at, &order.hash);
         let (intent, revision, past) = match step {
             Step::Begin => {
                 if desk.dealer.stop.is_cancelled() {

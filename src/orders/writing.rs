@@ -7,7 +7,6 @@ use tracing::{debug, warn};
 
 use super::desk::{Inner, WRITE_PAUSE};
 use super::in_hand::OrderInHand;
-use super::ledger::Page;
 use super::place::Ended;
 use super::trouble::Trouble;
 use super::venue::Venue;
@@ -15,6 +14,7 @@ use crate::backoff::{Backoff, Reason};
 use crate::bus::WriteError;
 use crate::domain::record::{Intent, RecordState};
 use crate::domain::{ClientOrderId, CommandId, OrderRecord, Outcome, Verdict};
+use crate::ledger::Page;
 use crate::trial::{self, Point};
 
 /// The terminal outcome somebody else wrote for this very command. There is one of them, and that one stands.

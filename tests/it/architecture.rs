@@ -36,7 +36,11 @@ const PLAN: &[(&str, May)] = &[
     ("bus", Above(&["wire", "config"])),
     ("alpaca", Above(&["config"])),
     // Desks: policy.
-    ("orders", Above(&["alpaca", "bus", "wire", "gateway", "config"])),
+    ("ledger", Above(&["bus", "wire"])),
+    (
+        "orders",
+        Above(&["alpaca", "bus", "wire", "gateway", "config", "ledger"]),
+    ),
     (
         "positions",
         Above(&["alpaca", "bus", "wire", "gateway", "config"]),
@@ -56,6 +60,7 @@ const PLAN: &[(&str, May)] = &[
             "config",
             "drop_copy",
             "gateway",
+            "ledger",
             "orders",
             "positions",
             "wire",
@@ -202,7 +207,7 @@ fn planted_violations_are_caught() {
         ),
         ("sim", "use crate::alpaca::rest;", Some("sim must not use alpaca")),
         ("drop_copy", "use crate::positions::PositionsHandle;", None),
-        ("orders", "use crate::orders::Ledger;", None),
+        ("orders", "use crate::orders::Desk;", None),
         ("orders", "// once lived in crate::app", None),
         ("orders", "pub(crate) fn f() {}", None),
         ("cli", "use crate::app;", None),

@@ -51,7 +51,7 @@ struct Arguments {
     #[arg(long)]
     evidence: Option<PathBuf>,
     /// Runs nothing, and sums up the reports of a directory in its `summary.md`.
-    #[arg(long, value_name = "DIRECTORY", exclusive = true)]
+    #[arg(long, value_name = "DIRECTORY")]
     summarize: Option<PathBuf>,
     /// The commit that is tried, for the report.
     #[arg(long, env = "NALPACA_REVISION", default_value = "unknown")]

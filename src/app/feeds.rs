@@ -5,16 +5,23 @@ use tokio::sync::watch;
 use super::Daemon;
 use super::tasks::{Floor, Tasks};
 use crate::alpaca::stream::StreamEndpoint;
-use crate::bus::{Bucket, Connection, Journal};
+use crate::bus::{Bucket, Connection, Journal, Lease};
 use crate::config::BlindPolicy;
 use crate::domain::ConditionName;
 use crate::drop_copy::{self, DropCopy};
+use crate::ledger::{Ledger, OrderStates};
 use crate::positions::{self, Mirror, PositionsHandle};
 
 /// The mirror that was started.
 pub(super) struct Mirrored {
     handle: PositionsHandle,
     first_done: watch::Receiver<bool>,
+}
+
+/// Where the states of orders are kept.
+pub(super) struct Records {
+    pub(super) ledger: Ledger,
+    pub(super) lease: Lease,
 }
 
 /// Starts the mirror.
@@ -51,10 +58,13 @@ pub(super) async fn start(
     tasks: &mut Tasks,
     bucket: &Bucket,
     journal: &Journal,
+    records: Records,
     mirror: Mirrored,
 ) {
     let config = &daemon.config;
     if config.trade_updates.enabled {
+        let (states, order_states) = OrderStates::new(records.ledger, records.lease, daemon.clock.clone());
+        tasks.essential(Floor::Feeds, "order states", states.run());
         let drop_copy = DropCopy::new(drop_copy::Wiring {
             endpoint: StreamEndpoint::beside(&config.alpaca.base_url, daemon.credential.clone()),
             client: daemon.venue.clone(),
@@ -63,6 +73,7 @@ pub(super) async fn start(
             gateway: daemon.gateway.clone(),
             clock: daemon.clock.clone(),
             positions: Some(mirror.handle),
+            order_states,
             blind_policy: config.orders.blind_policy,
         });
         let listening = drop_copy.listening();

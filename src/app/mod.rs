@@ -320,7 +320,11 @@ impl Daemon {
         if !stages::account(self).await {
             return Start::CredentialsRefused;
         }
-        feeds::start(self, tasks, &bucket, &journal, mirror).await;
+        let records = feeds::Records {
+            ledger: ledger.clone(),
+            lease: lease.clone(),
+        };
+        feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
         desk::start(self, tasks, connection, beats, ledger, journal, lease).await;
         Start::Ready
     }

@@ -1,5 +1,6 @@
 //! The venue's record of an order, and the events of its life.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -320,6 +321,45 @@ impl Order {
         Ok(())
     }
 
+    /// This order, or what was told of it now, whichever is later in its life. Tellings come in any order, but an
+    /// order that is over stays over, and a quantity that is filled stays filled.
+    #[must_use]
+    pub fn or_later(self: Box<Self>, told: Box<Self>) -> Box<Self> {
+        let (mut later, earlier) = if self.is_overtaken_by(&told) {
+            (told, self)
+        } else {
+            (self, told)
+        };
+        // Known from one source and not from another, and never taken back.
+        later.replaced_by = later.replaced_by.or(earlier.replaced_by);
+        later
+    }
+
+    /// This order after the venue took back or corrected one of its fills. What is over stays over.
+    #[must_use]
+    pub fn corrected_by(self: Box<Self>, mut told: Box<Self>) -> Box<Self> {
+        if self.id == told.id && self.status.is_terminal() && !told.status.is_terminal() {
+            told.status = self.status;
+        }
+        told
+    }
+
+    fn is_overtaken_by(&self, told: &Self) -> bool {
+        if self.id != told.id {
+            // Another order under the same id: the account was made anew.
+            return told.created_at >= self.created_at;
+        }
+        let is_over = (self.status.is_terminal(), told.status.is_terminal());
+        let filled = told.filled_qty.cmp(&self.filled_qty);
+        match (is_over, filled) {
+            ((true, false), _) => false,
+            ((false, true), _) => true,
+            ((true, true) | (false, false), Ordering::Less) => false,
+            ((true, true) | (false, false), Ordering::Greater) => true,
+            ((true, true) | (false, false), Ordering::Equal) => told.updated_at >= self.updated_at,
+        }
+    }
+
     /// The order as a refusal describes it: asked for, and never at the venue.
     pub fn refused(client_order_id: &str, asked: Option<&NewOrder>, at: Timestamp) -> Self {
         let structure = asked.map(|order| &order.structure);
@@ -581,6 +621,46 @@ mod tests {
             Ok(()),
             "what is left out proves nothing"
         );
+    }
+
+    #[test]
+    fn in_whatever_order_an_order_is_told_the_latest_of_it_stands() {
+        let told = |status: &str, filled: i64, second: i64| {
+            Box::new(Order {
+                id: Some(OrderId::from_uuid(uuid::Uuid::from_u128(7))),
+                status: OrderStatus::from_venue(status),
+                filled_qty: filled.into(),
+                updated_at: Timestamp::from_second(second).ok(),
+                ..theirs()
+            })
+        };
+        let life = [
+            told("pending_new", 0, 1),
+            told("new", 0, 2),
+            told("partially_filled", 1, 3),
+            told("pending_cancel", 1, 4),
+            told("canceled", 1, 5),
+        ];
+        for earlier in 0..life.len() {
+            for later in earlier..life.len() {
+                let (a, b) = (life[earlier].clone(), life[later].clone());
+                assert_eq!(a.clone().or_later(b.clone()), life[later]);
+                assert_eq!(b.or_later(a), life[later]);
+            }
+        }
+        // An old event with a new date revives nothing.
+        assert_eq!(life[4].clone().or_later(told("new", 0, 9)), life[4]);
+        let successor = Some(OrderId::from_uuid(uuid::Uuid::from_u128(8)));
+        let mut replaced = told("replaced", 0, 5);
+        replaced.replaced_by = successor;
+        assert_eq!(replaced.or_later(told("replaced", 0, 6)).replaced_by, successor);
+        // The account was reset, and the id is used once more.
+        let anew = Box::new(Order {
+            id: Some(OrderId::from_uuid(uuid::Uuid::from_u128(9))),
+            created_at: Timestamp::from_second(100).ok(),
+            ..*told("new", 0, 100)
+        });
+        assert_eq!(life[4].clone().or_later(anew.clone()), anew);
     }
 
     #[test]

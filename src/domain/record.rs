@@ -14,6 +14,8 @@ pub struct OrderRecord {
     pub client_order_id: ClientOrderId,
     /// How far it has come.
     pub state: RecordState,
+    /// The order as the venue last told of it, whatever came of the command.
+    pub order: Option<Box<Order>>,
     /// A cancel that came before its order.
     pub cancel_mark: Option<CancelMark>,
     /// Epoch of the lease that wrote this.
@@ -24,7 +26,7 @@ impl OrderRecord {
     /// Fingerprint of what was asked, if anything was.
     pub fn hash(&self) -> Option<&PayloadHash> {
         match &self.state {
-            RecordState::CancelMark => None,
+            RecordState::CancelMark | RecordState::External => None,
             RecordState::Intent(intent) | RecordState::Settled(intent, ..) => Some(&intent.payload_hash),
         }
     }
@@ -38,7 +40,10 @@ pub enum RecordState {
     /// Written before the POST: the venue may or may not have the order.
     Intent(Intent),
     /// The outcome is final, except that [`crate::domain::Verdict::Unresolved`] is watched on.
-    Settled(Intent, Box<Outcome>, Option<Box<Order>>),
+    Settled(Intent, Box<Outcome>),
+    /// No command of ours is known to have made this order: it was placed elsewhere, is an exit the venue made for a
+    /// bracket, or our record of it is lost.
+    External,
 }
 
 /// What we are about to do, written first.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   stream ──► ear ──► queue ──► relay ──► sequence ──► journal (PubAck) ──► watermark
-//!                                  ▲                        └──► positions are told of fills
+//!                                  ▲                        ├──► positions are told of fills
+//!                                  │                        └──► order states are told of every event
 //!                       backfill ──┘  after every gap, before what was heard since
 //!                       lookout ───┘  finds the gaps in a stream that looks well
 //! ```
@@ -19,8 +20,9 @@
 //! - Nothing heard is dropped for want of room. When NATS is slow the queue fills, then the socket; when the venue
 //!   loses patience with that, the gap is closed like any other.
 //!
-//! Deliberately absent: what a report means for the ledger, whose records end with the outcome of the command; positions (the
-//! mirror asks the venue), and events of which the venue keeps no memory, such as a `pending_cancel` in a gap.
+//! - The watermark does not pass an order state that is not in the ledger.
+//!
+//! Deliberately absent: positions (the mirror asks the venue), and events of which the venue keeps no memory, such as a `pending_cancel` in a gap.
 
 mod backfill;
 mod ear;
@@ -34,7 +36,7 @@ mod watermark;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::relay::Relay;
+use self::relay::{Listeners, Relay};
 use self::sight::Sight;
 use self::venue::{Alpaca, Nats};
 use crate::alpaca::rest::Client;
@@ -43,6 +45,7 @@ use crate::bus::{Bucket, Journal};
 use crate::clock::Clock;
 use crate::config::BlindPolicy;
 use crate::gateway::Gateway;
+use crate::ledger::OrderStatesHandle;
 use crate::positions::PositionsHandle;
 
 /// Events heard and not yet published. When full, the socket is no longer read.
@@ -65,6 +68,8 @@ pub struct Wiring {
     pub clock: Clock,
     /// Who is to know of fills and of gaps.
     pub positions: Option<PositionsHandle>,
+    /// Who is to know what became of each order.
+    pub order_states: OrderStatesHandle,
     /// Whether blindness holds new orders.
     pub blind_policy: BlindPolicy,
 }
@@ -77,6 +82,7 @@ pub struct DropCopy {
     sight: Sight,
     clock: Clock,
     positions: Option<PositionsHandle>,
+    order_states: OrderStatesHandle,
 }
 
 impl DropCopy {
@@ -96,6 +102,7 @@ impl DropCopy {
             },
             clock: wiring.clock,
             positions: wiring.positions,
+            order_states: wiring.order_states,
         }
     }
 
@@ -108,8 +115,11 @@ impl DropCopy {
     /// loses nothing by dropping the future.
     pub async fn run(self, stop: CancellationToken) {
         let (said, hearing) = mpsc::channel(QUEUE);
-        let positions = self.positions.as_ref();
-        let relay = Relay::new(&self.venue, &self.store, &self.sight, &self.clock, positions);
+        let told = Listeners {
+            positions: self.positions.as_ref(),
+            order_states: Some(&self.order_states),
+        };
+        let relay = Relay::new(&self.venue, &self.store, &self.sight, &self.clock, told);
         tokio::join!(
             ear::listen(&self.venue, &self.sight, said, &stop),
             relay.run(hearing, &stop),

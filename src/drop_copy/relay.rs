@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::backfill::{self, Memory};
 use super::ear::Said;
 use super::lookout::{Glance, Lookout, Watch};
-use super::sequence::{Sequence, Verdict};
+use super::sequence::{self, Sequence, Verdict};
 use super::sight::Sight;
 use super::venue::{Store, Trouble, Venue};
 use super::watermark::{KEY, Watermark};
@@ -22,6 +22,7 @@ use crate::bus::Told;
 use crate::bus::journal::until_stored;
 use crate::clock::Clock;
 use crate::domain::{ExecutionReport, Order, OrderId};
+use crate::ledger::OrderStatesHandle;
 use crate::positions::PositionsHandle;
 use crate::telemetry::metrics;
 
@@ -39,13 +40,36 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(1);
 const LAGGING_FILLS_TRIES: usize = 3;
 const LAGGING_FILLS_PAUSE: Duration = Duration::from_secs(1);
 
+/// Who else is to know.
+#[derive(Clone, Copy)]
+pub(super) struct Listeners<'a> {
+    /// Of fills and of gaps.
+    pub(super) positions: Option<&'a PositionsHandle>,
+    /// Of every order.
+    pub(super) order_states: Option<&'a OrderStatesHandle>,
+}
+
+impl Listeners<'_> {
+    async fn tell_of(&self, order: &Order, at: Timestamp, corrects: bool) {
+        if let Some(states) = self.order_states {
+            states.tell(order, at, corrects).await;
+        }
+    }
+
+    fn refresh_positions(&self) {
+        if let Some(positions) = self.positions {
+            positions.refresh();
+        }
+    }
+}
+
 /// The half that publishes.
 pub(super) struct Relay<'a, V, S> {
     venue: &'a V,
     store: &'a S,
     sight: &'a Sight,
     clock: &'a Clock,
-    positions: Option<&'a PositionsHandle>,
+    listeners: Listeners<'a>,
     sequence: Sequence,
     /// How far we have come; unknown until the bucket was read.
     watermark: Option<Timestamp>,
@@ -78,14 +102,14 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         store: &'a S,
         sight: &'a Sight,
         clock: &'a Clock,
-        positions: Option<&'a PositionsHandle>,
+        listeners: Listeners<'a>,
     ) -> Self {
         Self {
             venue,
             store,
             sight,
             clock,
-            positions,
+            listeners,
             sequence: Sequence::default(),
             watermark: None,
             watermark_is_written: true,
@@ -204,9 +228,13 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         }
         self.published += 1;
         metrics::update_published();
-        if let Some(positions) = self.positions.filter(|_| report.is_fill()) {
-            positions.refresh();
+        if report.is_fill() {
+            self.listeners.refresh_positions();
         }
+        let corrects = report.is_fill() && !sequence::moves_quantity(&report.event);
+        self.listeners
+            .tell_of(&report.order, report.timestamp, corrects)
+            .await;
     }
 
     /// Reads what the journal has of an order before its first event in this process: what was told longer ago than
@@ -246,7 +274,14 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
 
     async fn write_watermark(&mut self) {
         self.watermark_due = Instant::now() + WATERMARK_EVERY;
-        let Some(at) = self.watermark else { return };
+        let Some(mut at) = self.watermark else { return };
+        if let Some(unwritten) = self
+            .listeners
+            .order_states
+            .and_then(OrderStatesHandle::unwritten_since)
+        {
+            at = at.min(unwritten);
+        }
         let live = self.sequence.live().collect();
         match self.store.set_watermark(Watermark { at, live }.write()).await {
             Ok(()) => self.watermark_is_written = true,
@@ -285,9 +320,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         self.caught_up_at = Some(Instant::now());
         self.sight.caught_up(self.stream);
         // Nobody vouched for the positions meanwhile.
-        if let Some(positions) = self.positions {
-            positions.refresh();
-        }
+        self.listeners.refresh_positions();
     }
 
     /// Compares what the venue shows with what it told.
@@ -358,6 +391,8 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         }
         for order in &memory.orders {
             self.sequence.settle(order);
+            // Also of those with no news: a process before us may have died before it was written.
+            self.listeners.tell_of(order, began, false).await;
         }
         self.advance(began);
         Ok(())
@@ -399,6 +434,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         let open = self.venue.open_orders().await?;
         for order in old.iter().chain(&open) {
             self.sequence.settle(order);
+            self.listeners.tell_of(order, now, false).await;
         }
         let live = self.sequence.live().collect();
         let watermark = Watermark { at: now, live };

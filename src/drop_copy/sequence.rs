@@ -273,7 +273,7 @@ impl Sequence {
 }
 
 /// Whether an event adds to what is filled. A bust or a correction is told by its own words.
-fn moves_quantity(event: &str) -> bool {
+pub(super) fn moves_quantity(event: &str) -> bool {
     matches!(event, "fill" | "partial_fill")
 }
 

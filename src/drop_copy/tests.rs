@@ -228,8 +228,12 @@ async fn beside(world: &World, test: impl AsyncFnOnce(&Gateway)) {
     );
     let sight = Sight::new(gateway.clone(), BlindPolicy::Hold);
     assert!(gateway.holds_orders(), "blind until the venue is heard");
+    let listeners = Listeners {
+        positions: None,
+        order_states: None,
+    };
     let (said, hearing) = mpsc::channel(QUEUE);
-    let relay = Relay::new(world, world, &sight, &clock, None);
+    let relay = Relay::new(world, world, &sight, &clock, listeners);
     let stopped = async { tokio::join!(ear::listen(world, &sight, said, &stop), relay.run(hearing, &stop)) };
     let tested = async {
         test(&gateway).await;

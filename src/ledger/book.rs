@@ -30,10 +30,12 @@ pub struct Page {
 impl Page {
     /// What the recorded order trades, as far as the record tells.
     pub fn symbols(&self) -> Option<Vec<Symbol>> {
-        let (intent, outcome) = match &self.record.as_ref()?.state {
+        let record = self.record.as_ref()?;
+        let (intent, outcome) = match &record.state {
             RecordState::CancelMark => return None,
+            RecordState::External => return Some(vec![record.order.as_ref()?.symbol.clone()?]),
             RecordState::Intent(intent) => (intent, None),
-            RecordState::Settled(intent, outcome, _) => (intent, Some(outcome)),
+            RecordState::Settled(intent, outcome) => (intent, Some(outcome)),
         };
         if let Some(Asked::Placement(placement)) = &intent.asked
             && let Placement::New(order) = placement.as_ref()

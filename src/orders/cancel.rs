@@ -97,7 +97,7 @@ async fn by_client_id<V: Venue>(
     loop {
         let page = desk.read_ledger(id).await?;
         match page.record.as_ref().map(|record| &record.state) {
-            Some(RecordState::Settled(_, outcome, _)) => match &outcome.verdict {
+            Some(RecordState::Settled(_, outcome)) => match &outcome.verdict {
                 Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => {
                     return match acceptance.order_id {
                         Some(order_id) => one(&desk.dealer, order_id).await.map(verdict),
@@ -134,7 +134,7 @@ async fn by_client_id<V: Venue>(
                     }
                 }
             }
-            Some(RecordState::CancelMark) | None => {
+            Some(RecordState::CancelMark | RecordState::External) | None => {
                 // Perhaps it was placed elsewhere, or before this ledger was.
                 if let Some(order) = find(&desk.dealer, id).await? {
                     return cancel_found(&desk.dealer, &order).await;
@@ -166,6 +166,7 @@ async fn leave_mark<V: Venue>(
     desk.dealer.marks.leave(id.clone(), mark);
     trial::at(Point::Marked, id.as_str());
     let known = record.as_ref().and_then(|record| record.cancel_mark);
+    let order = record.as_ref().and_then(|record| record.order.clone());
     if known.is_some_and(|known| known.id >= mark.id) {
         return true;
     }
@@ -177,6 +178,7 @@ async fn leave_mark<V: Venue>(
     let marked = OrderRecord {
         client_order_id: id.clone(),
         state,
+        order,
         cancel_mark: Some(mark),
         epoch: desk.dealer.lease.epoch(),
     };

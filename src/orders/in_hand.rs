@@ -68,6 +68,13 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// Something like it may be at the venue: that is asked before anything is sent.
+    pub(super) fn distrust(&mut self) {
+        self.fresh = false;
+    }
+}
+
 /// One command while it is in hand.
 pub(super) struct OrderInHand {
     pub(super) origin: Origin,

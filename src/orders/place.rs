@@ -116,6 +116,10 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                 if desk.dealer.stop.is_cancelled() {
                     return Ended::HandBack;
                 }
+                if is_external(&page) {
+                    // Placed by somebody else, or by us before the ledger lost it. The venue knows which.
+                    order.origin.distrust();
+                }
                 let (asked, past) = match begin(desk, order).await {
                     Begun::Send(asked, past) => (asked, past),
                     Begun::Over(verdict) => {
@@ -254,6 +258,12 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
             }
         }
     }
+}
+
+/// Whether the venue is known to have an order that no command of ours is known to have made.
+fn is_external(page: &Page) -> bool {
+    let state = page.record.as_ref().map(|record| &record.state);
+    matches!(state, Some(RecordState::External))
 }
 
 /// What is begun.
@@ -416,7 +426,7 @@ async fn settle_late<V: Venue>(
         }
         let intent = match page.record.as_ref().map(|record| &record.state) {
             Some(RecordState::Settled(intent, ..) | RecordState::Intent(intent)) => intent.clone(),
-            Some(RecordState::CancelMark) | None => new_intent(desk, order),
+            Some(RecordState::CancelMark | RecordState::External) | None => new_intent(desk, order),
         };
         if let Some(Ended::Settled(outcome)) =
             record(desk, order, &intent, page, verdict.clone(), &mut trouble).await

@@ -114,7 +114,7 @@ enum Known {
 async fn by_ledger<V: Venue>(desk: &Inner<V>, name: &OrderName) -> Option<Known> {
     let page = desk.read_ledger(name.text()).await?;
     Some(match page.record.map(|record| record.state) {
-        Some(RecordState::Settled(_, outcome, _)) => match &outcome.verdict {
+        Some(RecordState::Settled(_, outcome)) => match &outcome.verdict {
             Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => {
                 acceptance.order_id.map_or(Known::Elsewhere, Known::At)
             }
@@ -126,7 +126,9 @@ async fn by_ledger<V: Venue>(desk: &Inner<V>, name: &OrderName) -> Option<Known>
             | Verdict::CanceledBeforeSend { .. }
             | Verdict::ConfirmedAbsent) => Known::Never(refused.as_str()),
         },
-        Some(RecordState::Intent(_) | RecordState::CancelMark) | None => Known::Elsewhere,
+        Some(RecordState::Intent(_) | RecordState::CancelMark | RecordState::External) | None => {
+            Known::Elsewhere
+        }
     })
 }
 

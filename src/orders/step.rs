@@ -10,7 +10,7 @@ use crate::trial::{self, Bug};
 /// What to do with an order, given what the ledger knows of its id.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
-    /// Nobody began: write the intent.
+    /// Nobody began, as far as is known: write the intent.
     Begin,
     /// Somebody began and nobody knows how it ended: ask the venue.
     Resume(Intent),
@@ -42,12 +42,12 @@ pub(super) fn step(page: &Page, command: CommandId, stored_at: Timestamp, hash: 
     match &record.state {
         RecordState::Settled(..) if trial::planted(Bug::RepeatIsBegun) => Step::Begin,
         RecordState::CancelMark if trial::planted(Bug::MarkIgnored) => Step::Begin,
-        RecordState::CancelMark => match record.cancel_mark {
+        RecordState::CancelMark | RecordState::External => match record.cancel_mark {
             Some(mark) if mark.cancels(command, stored_at) => Step::Canceled(mark),
             _ => Step::Begin,
         },
         RecordState::Intent(intent) if intent.payload_hash == *hash => Step::Resume(intent.clone()),
-        RecordState::Settled(intent, outcome, _) if intent.payload_hash == *hash => {
+        RecordState::Settled(intent, outcome) if intent.payload_hash == *hash => {
             if outcome.verdict.is_terminal() {
                 Step::Repeat(outcome.clone())
             } else {
@@ -111,6 +111,7 @@ mod tests {
         OrderRecord {
             client_order_id: ClientOrderId::parse("a").unwrap(),
             state,
+            order: None,
             cancel_mark,
             epoch: 0,
         }
@@ -139,7 +140,7 @@ mod tests {
         let unresolved = Verdict::Unresolved {
             message: String::new(),
         };
-        let settled = |verdict| RecordState::Settled(intent(), outcome(verdict), None);
+        let settled = |verdict| RecordState::Settled(intent(), outcome(verdict));
         let cases = [
             (RecordState::Intent(intent()), same, Step::Resume(intent())),
             (RecordState::Intent(intent()), other, Step::Conflict(None)),

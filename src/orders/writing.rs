@@ -20,10 +20,13 @@ use crate::trial::{self, Point};
 /// The terminal outcome somebody else wrote for this very command. There is one of them, and that one stands.
 pub(super) fn settled_meanwhile(page: &Page, command: CommandId) -> Option<Box<Outcome>> {
     match &page.record.as_ref()?.state {
-        RecordState::Settled(intent, outcome, _) if intent.id == command && outcome.verdict.is_terminal() => {
+        RecordState::Settled(intent, outcome) if intent.id == command && outcome.verdict.is_terminal() => {
             Some(outcome.clone())
         }
-        RecordState::Settled(..) | RecordState::Intent(_) | RecordState::CancelMark => None,
+        RecordState::Settled(..)
+        | RecordState::Intent(_)
+        | RecordState::CancelMark
+        | RecordState::External => None,
     }
 }
 
@@ -78,6 +81,7 @@ pub(super) async fn write_intent<V: Venue>(
     let record = OrderRecord {
         client_order_id: order.id.clone(),
         state: RecordState::Intent(intent.clone()),
+        order: page.record.as_ref().and_then(|record| record.order.clone()),
         cancel_mark: page.record.as_ref().and_then(|record| record.cancel_mark),
         epoch: desk.dealer.lease.epoch(),
     };
@@ -144,16 +148,24 @@ pub(super) async fn record<V: Venue>(
     verdict: Verdict,
     trouble: &mut Trouble<'_, V>,
 ) -> Option<Ended> {
-    let order_id = match &verdict {
-        Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => acceptance.order_id,
-        Verdict::Conflict { order_id, .. } => *order_id,
+    let (order_id, answered) = match &verdict {
+        Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => {
+            (acceptance.order_id, acceptance.order.clone())
+        }
+        Verdict::Conflict { order_id, .. } => (*order_id, None),
         Verdict::Rejected(_)
         | Verdict::Denied { .. }
         | Verdict::Expired
         | Verdict::Invalid { .. }
         | Verdict::CanceledBeforeSend { .. }
         | Verdict::Unresolved { .. }
-        | Verdict::ConfirmedAbsent => None,
+        | Verdict::ConfirmedAbsent => (None, None),
+    };
+    // The stream may have told more of the order than the answer to the POST did.
+    let told = page.record.as_ref().and_then(|record| record.order.clone());
+    let latest = match (told, answered) {
+        (Some(told), Some(answered)) => Some(told.or_later(answered)),
+        (told, answered) => told.or(answered),
     };
     let outcome = order_outcome(desk, order, verdict);
     let intent = Intent {
@@ -163,7 +175,8 @@ pub(super) async fn record<V: Venue>(
     };
     let record = OrderRecord {
         client_order_id: order.id.clone(),
-        state: RecordState::Settled(intent, Box::new(outcome.clone()), None),
+        state: RecordState::Settled(intent, Box::new(outcome.clone())),
+        order: latest,
         cancel_mark: page.record.and_then(|record| record.cancel_mark),
         epoch: desk.dealer.lease.epoch(),
     };

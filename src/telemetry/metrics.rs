@@ -250,7 +250,13 @@ fn begin() {
     commands_stranded(0);
     stream_up(false);
     deliveries_in_hand(0);
-    for name in [NATS_RECONNECTS, REDELIVERED, ADOPTED, UPDATES_PUBLISHED] {
+    for name in [
+        NATS_RECONNECTS,
+        REDELIVERED,
+        ADOPTED,
+        STREAM_MUTE,
+        UPDATES_PUBLISHED,
+    ] {
         counter!(name).absolute(0);
     }
     for name in ConditionName::ALL {

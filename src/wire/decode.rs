@@ -449,13 +449,19 @@ pub fn read_record(payload: &[u8]) -> Read<OrderRecord> {
         pb::RecordState::Intent => RecordState::Intent(intent(&record)?),
         pb::RecordState::Settled | pb::RecordState::Unresolved => {
             let outcome = required("outcome", record.outcome.as_ref())?;
-            let order = record.order.as_ref().map(order).transpose()?.map(Box::new);
-            RecordState::Settled(intent(&record)?, Box::new(outcome_of(outcome)?), order)
+            RecordState::Settled(intent(&record)?, Box::new(outcome_of(outcome)?))
         }
+        pb::RecordState::External => RecordState::External,
     };
     Ok(OrderRecord {
         client_order_id,
         state,
+        // Only shown. One of a later version must not spoil what is decided by.
+        order: record
+            .order
+            .as_ref()
+            .and_then(|told| order(told).ok())
+            .map(Box::new),
         cancel_mark,
         epoch: record.epoch,
     })

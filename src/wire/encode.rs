@@ -566,6 +566,8 @@ pub fn disowned_account(payload: &[u8]) -> Option<Bytes> {
 pub fn record(record: &OrderRecord) -> Encoded {
     let mut message = pb::OrderRecord {
         client_order_id: record.client_order_id.as_str().to_owned(),
+        order: record.order.as_deref().map(order),
+        external: matches!(record.state, RecordState::External),
         cancel_sequence: record
             .cancel_mark
             .map(|mark| mark.id.sequence)
@@ -577,14 +579,14 @@ pub fn record(record: &OrderRecord) -> Encoded {
     };
     let state = match &record.state {
         RecordState::CancelMark => pb::RecordState::CancelMark,
+        RecordState::External => pb::RecordState::External,
         RecordState::Intent(intent) => {
             write_intent(&mut message, intent);
             pb::RecordState::Intent
         }
-        RecordState::Settled(intent, outcome, latest) => {
+        RecordState::Settled(intent, outcome) => {
             write_intent(&mut message, intent);
             message.outcome = Some(outcome_message(outcome));
-            message.order = latest.as_deref().map(order);
             if outcome.verdict.is_terminal() {
                 pb::RecordState::Settled
             } else {

@@ -243,6 +243,37 @@ fn a_replace_and_a_close_survive_the_ledger() {
 }
 
 #[test]
+fn what_became_of_an_order_survives_the_ledger_and_spoils_nothing() {
+    let replaced = Order {
+        id: OrderId::parse("904837e3-3b76-47ec-b432-046db621571b"),
+        replaced_by: OrderId::parse("61e69015-8549-4bfd-b9c3-01e75843f47d"),
+        status: crate::domain::OrderStatus::Replaced,
+        filled_qty: "1.5".parse().unwrap(),
+        ..Order::refused("momentum.1", None, Timestamp::from_second(1_800_000_000).unwrap())
+    };
+    let intent = record_of(read(&trade()).unwrap(), None);
+    for state in [
+        RecordState::External,
+        RecordState::CancelMark,
+        intent.state.clone(),
+    ] {
+        let record = OrderRecord {
+            state,
+            order: Some(Box::new(replaced.clone())),
+            ..intent.clone()
+        };
+        assert_eq!(read_record(&super::record(&record).bytes).unwrap(), record);
+    }
+    // Written by a version that knows more kinds of symbols.
+    let mut message = pb::OrderRecord::decode(record(&intent).bytes).unwrap();
+    message.order = Some(pb::Order {
+        filled_qty: "a third".to_owned(),
+        ..pb::Order::default()
+    });
+    assert_eq!(read_record(&message.encode_to_vec()).unwrap(), intent);
+}
+
+#[test]
 fn two_spellings_of_a_change_are_one_and_two_changes_are_two() {
     let replace = |text: &str| replace_hash(&read_replace(None, text.as_bytes()).unwrap());
     let close = |text: &str| close_hash(&read_close(None, text.as_bytes()).unwrap());
@@ -284,11 +315,12 @@ fn record_of(asked: NewOrder, verdict: Option<Verdict>) -> OrderRecord {
     };
     let state = match verdict {
         None => RecordState::Intent(intent),
-        Some(verdict) => RecordState::Settled(intent, Box::new(outcome_of(verdict)), None),
+        Some(verdict) => RecordState::Settled(intent, Box::new(outcome_of(verdict))),
     };
     OrderRecord {
         client_order_id: ClientOrderId::parse("momentum.1").unwrap(),
         state,
+        order: None,
         cancel_mark: Some(CancelMark {
             id: CommandId {
                 stream_created: at,

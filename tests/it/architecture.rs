@@ -47,7 +47,15 @@ const PLAN: &[(&str, May)] = &[
     ),
     (
         "drop_copy",
-        Above(&["alpaca", "bus", "wire", "gateway", "config", "positions"]),
+        Above(&[
+            "alpaca",
+            "bus",
+            "wire",
+            "gateway",
+            "config",
+            "ledger",
+            "positions",
+        ]),
     ),
     // Wiring.
     ("admin", Above(&[])),

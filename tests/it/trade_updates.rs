@@ -6,6 +6,7 @@ use nalpaca::sim::{Endpoint, Reply};
 use serde_json::Value;
 
 use crate::support::order::{buy, resting};
+use crate::support::proto::decode;
 use crate::support::world::{DATA_STREAM, JOURNAL_STREAM, Plan};
 use crate::support::{Stored, World, until};
 
@@ -86,6 +87,119 @@ async fn every_event_is_told_once_in_order_in_the_journal_and_to_subscribers() {
     })
     .await;
     assert_eq!(fanned_out, updates);
+}
+
+/// What the ledger says of an order now.
+async fn record(world: &World, id: &str) -> Option<Value> {
+    let value = world.value("nalpaca-orders", id).await?;
+    Some(decode("tradesvc.v0.OrderRecord", &value))
+}
+
+/// Waits until the ledger shows an order in a status, and returns its record.
+async fn until_recorded(world: &World, id: &str, status: &str) -> Value {
+    until(&format!("{id} to be {status} in the ledger"), async || {
+        let record = record(world, id).await?;
+        (record["order"]["status"] == status).then_some(record)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_record_of_an_order_follows_its_life() {
+    let mut world = World::start().await;
+    rest(&world, "life.2", "10").await;
+    until_recorded(&world, "life.2", "new").await;
+    fill(&world, "life.2", 3);
+    let partly = until_recorded(&world, "life.2", "partially_filled").await;
+    assert_eq!(partly["state"], "RECORD_STATE_SETTLED");
+    assert_eq!(partly["order"]["filled_qty"], "3");
+    assert_eq!(partly["order"]["filled_avg_price"], "400");
+    assert_eq!(partly["external"], false);
+    // What happens while nobody listens is there when somebody does again.
+    world.daemon.kill9();
+    fill(&world, "life.2", 7);
+    world.daemon.run();
+    let filled = until_recorded(&world, "life.2", "filled").await;
+    assert_eq!(filled["order"]["filled_qty"], "10");
+    assert_eq!(
+        filled["outcome"]["kind"], "OUTCOME_KIND_ACCEPTED",
+        "the outcome stays"
+    );
+    // Old news change nothing.
+    world.sim.repeat_events(3);
+    rest(&world, "afterwards", "1").await;
+    assert_eq!(record(&world, "life.2").await, Some(filled));
+}
+
+#[tokio::test]
+async fn the_record_of_a_replaced_order_names_its_successor() {
+    let world = World::start().await;
+    rest(&world, "first", "10").await;
+    let change = serde_json::json!({ "order": "first", "qty": "5" });
+    world.replace("second", &change).await;
+    let replaced = until_recorded(&world, "first", "replaced").await;
+    let second = until_recorded(&world, "second", "new").await;
+    assert_eq!(replaced["order"]["replaced_by"], second["order"]["id"]);
+    assert_eq!(second["order"]["replaces"], replaced["order"]["id"]);
+}
+
+#[tokio::test]
+async fn orders_placed_elsewhere_are_followed_and_a_command_cannot_take_their_ids() {
+    let world = World::start().await;
+    for id in ["from the dashboard", "dashboard.2"] {
+        let order = serde_json::json!({
+            "symbol": "MSFT", "qty": "4", "side": "buy", "type": "limit", "limit_price": "1",
+            "time_in_force": "day", "client_order_id": id,
+        });
+        world.place_elsewhere(&order).await;
+    }
+    let record = until_recorded(&world, "dashboard.2", "new").await;
+    assert_eq!(record["state"], "RECORD_STATE_EXTERNAL");
+    assert_eq!(record["external"], true);
+    assert_eq!(record["order"]["symbol"], "MSFT");
+    // Blanks are no part of an id a command could have; its events are in the journal all the same.
+    until_event(&world, "from=20the=20dashboard", "new").await;
+    // The venue is asked before anything is sent under an id it is known to have.
+    world.order("dashboard.2", &buy("AAPL", "1")).await;
+    let outcome = world.outcome("dashboard.2").await;
+    assert_eq!(outcome["kind"], "OUTCOME_KIND_CONFLICT", "{outcome}");
+    assert_eq!(world.posts_of("dashboard.2").len(), 1, "the one from elsewhere");
+    world.cancel("dashboard.2").await;
+    let canceled = until_recorded(&world, "dashboard.2", "canceled").await;
+    assert_eq!(canceled["order"]["filled_qty"], "0");
+}
+
+#[tokio::test]
+async fn a_stream_that_has_gone_mute_is_found_and_replaced() {
+    let world = World::start().await;
+    rest(&world, "unheard", "2").await;
+    world.sim.mute_streams(true);
+    fill(&world, "unheard", 2);
+    // The line is open, and pings are answered.
+    let updates = until_event(&world, "unheard", "fill").await;
+    assert_eq!(fills(&updates), expect(&[("fill", "2")]));
+    until("the mute stream to be counted", async || {
+        let metrics = world.daemon.get("/metrics").await?;
+        metrics.body.contains("nalpaca_stream_mute_total 1").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_emptied_bucket_does_not_make_a_first_start() {
+    let mut world = World::start().await;
+    rest(&world, "old.hand", "2").await;
+    world.daemon.kill9();
+    fill(&world, "old.hand", 2);
+    let bucket = world
+        .jetstream
+        .get_stream("KV_nalpaca")
+        .await
+        .expect("it is there");
+    bucket.purge().await.expect("it can be emptied");
+    world.daemon.run();
+    let updates = until_event(&world, "old.hand", "fill").await;
+    assert_eq!(fills(&updates), expect(&[("fill", "2")]));
 }
 
 #[tokio::test]

@@ -135,6 +135,24 @@ impl World {
         Plan::new().start().await
     }
 
+    /// Places an order as a person does, past the daemon, and returns the venue's answer.
+    pub(crate) async fn place_elsewhere(&self, order: &Value) -> Value {
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build();
+        let answer = client
+            .expect("a client")
+            .post(format!("{}/v2/orders", self.sim.base_url()))
+            .header("APCA-API-KEY-ID", KEY)
+            .header("APCA-API-SECRET-KEY", SECRET)
+            .body(order.to_string())
+            .send()
+            .await
+            .expect("an answer");
+        let body = answer.text().await.expect("a body");
+        serde_json::from_str(&body).expect("the venue answers in JSON")
+    }
+
     /// Runs a second daemon beside the first.
     pub(crate) fn another(&self, instance: &str) -> Daemon {
         self.daemon.another(instance)

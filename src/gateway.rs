@@ -82,18 +82,13 @@ impl Gateway {
 
     /// Whether a condition stands now.
     pub fn has(&self, name: ConditionName) -> bool {
-        self.state
-            .borrow()
-            .conditions
-            .iter()
-            .any(|condition| condition.name == name)
+        self.state.borrow().has(name)
     }
 
     /// Waits until a condition does not stand. Cancel-safe.
     pub async fn without(&self, name: ConditionName) {
-        let stands = |state: &GatewayState| state.conditions.iter().any(|condition| condition.name == name);
         // As below.
-        let _ = self.state.subscribe().wait_for(|state| !stands(state)).await;
+        let _ = self.state.subscribe().wait_for(|state| !state.has(name)).await;
     }
 
     /// Waits until no condition keeps orders from being created. Cancel-safe.

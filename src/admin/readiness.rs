@@ -76,9 +76,10 @@ impl Readiness {
 
 const fn is_informational(condition: &Condition) -> bool {
     match condition.name {
-        ConditionName::PositionsStale | ConditionName::Blind | ConditionName::Drift => {
-            !condition.holds_orders
-        }
+        ConditionName::PositionsStale
+        | ConditionName::PositionsDiffer
+        | ConditionName::Blind
+        | ConditionName::Drift => !condition.holds_orders,
         ConditionName::Reconciling
         | ConditionName::Standby
         | ConditionName::NatsDisconnected

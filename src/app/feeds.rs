@@ -38,6 +38,7 @@ pub(super) fn start_mirror(
         gateway: daemon.gateway.clone(),
         clock: daemon.clock.clone(),
         refresh_interval: daemon.config.positions.refresh_interval,
+        follows_updates: daemon.config.trade_updates.enabled,
     });
     let mirrored = Mirrored {
         handle: mirror.handle(),

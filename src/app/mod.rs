@@ -159,6 +159,7 @@ impl Daemon {
                         ConditionName::Stuck,
                         ConditionName::Unwritable,
                         ConditionName::PositionsStale,
+                        ConditionName::PositionsDiffer,
                     ] {
                         self.gateway.clear(name);
                     }

@@ -59,13 +59,15 @@ pub enum ConditionName {
     Unwritable,
     /// The positions mirror could not be refreshed.
     PositionsStale,
+    /// The venue's positions are not what the fills in the journal add up to.
+    PositionsDiffer,
     /// The daemon is stopping.
     Stopping,
 }
 
 impl ConditionName {
     /// Every condition, for metrics that must exist before anything is wrong.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Reconciling,
         Self::Standby,
         Self::NatsDisconnected,
@@ -75,6 +77,7 @@ impl ConditionName {
         Self::Stuck,
         Self::Unwritable,
         Self::PositionsStale,
+        Self::PositionsDiffer,
         Self::Stopping,
     ];
 
@@ -90,6 +93,7 @@ impl ConditionName {
             Self::Stuck => "stuck",
             Self::Unwritable => "unwritable",
             Self::PositionsStale => "positions_stale",
+            Self::PositionsDiffer => "positions_differ",
             Self::Stopping => "stopping",
         }
     }
@@ -123,6 +127,11 @@ impl GatewayState {
     /// The first condition that keeps orders from being created.
     pub fn hold(&self) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.holds_orders)
+    }
+
+    /// Whether something is wrong now.
+    pub fn has(&self, name: ConditionName) -> bool {
+        self.conditions.iter().any(|condition| condition.name == name)
     }
 
     /// Notes that something is wrong. A condition that is known keeps its `since`. Says whether anything changed.

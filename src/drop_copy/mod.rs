@@ -66,7 +66,7 @@ pub struct Wiring {
     pub gateway: Gateway,
     /// What time it is.
     pub clock: Clock,
-    /// Who is to know of fills and of gaps.
+    /// Who is to know of fills.
     pub positions: Option<PositionsHandle>,
     /// Who is to know what became of each order.
     pub order_states: OrderStatesHandle,

@@ -43,7 +43,7 @@ const LAGGING_FILLS_PAUSE: Duration = Duration::from_secs(1);
 /// Who else is to know.
 #[derive(Clone, Copy)]
 pub(super) struct Listeners<'a> {
-    /// Of fills and of gaps.
+    /// Of fills.
     pub(super) positions: Option<&'a PositionsHandle>,
     /// Of every order.
     pub(super) order_states: Option<&'a OrderStatesHandle>,
@@ -56,9 +56,9 @@ impl Listeners<'_> {
         }
     }
 
-    fn refresh_positions(&self) {
+    fn tell_of_fill(&self, report: &ExecutionReport) {
         if let Some(positions) = self.positions {
-            positions.refresh();
+            positions.filled(report);
         }
     }
 }
@@ -229,7 +229,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         self.published += 1;
         metrics::update_published();
         if report.is_fill() {
-            self.listeners.refresh_positions();
+            self.listeners.tell_of_fill(report);
         }
         let corrects = report.is_fill() && !sequence::moves_quantity(&report.event);
         self.listeners
@@ -319,8 +319,6 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         self.caught_up = true;
         self.caught_up_at = Some(Instant::now());
         self.sight.caught_up(self.stream);
-        // Nobody vouched for the positions meanwhile.
-        self.listeners.refresh_positions();
     }
 
     /// Compares what the venue shows with what it told.

@@ -1,6 +1,6 @@
 //! The owner of the holdings: one task that asks, dates and writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use super::fold::{Compared, Fold, Mismatch};
 use super::shelf::{Keys, Shelf};
 use crate::alpaca::Lane;
 use crate::alpaca::rest::{Client, ReadError};
@@ -16,9 +17,12 @@ use crate::backoff::{Backoff, Reason};
 use crate::bus::{Bucket, Link};
 use crate::clock::Clock;
 use crate::domain::account::AccountStatement;
-use crate::domain::{Account, ConditionName, Holdings, Position};
+use crate::domain::{Account, ConditionName, ExecutionReport, GatewayState, Holdings, Position};
 use crate::gateway::Gateway;
 use crate::telemetry::metrics;
+
+/// Why positions are not vouched for while the gateway is blind.
+const BLIND: &str = "trade updates cannot be seen, and with them fills";
 
 /// Where statements come from.
 const SOURCE: &str = "rest";
@@ -27,11 +31,21 @@ const SOURCE: &str = "rest";
 /// in between share that second look, so a burst costs one read a second of the account's request budget.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 
+/// Fills refresh the account at most so often: a twentieth of the usual request budget.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(6);
+
 /// On top of two refresh intervals: what a slow read may take before a statement counts as stale.
 const STALE_GRACE: Duration = Duration::from_secs(5);
 
 /// While the venue refuses the account, it is asked again this often.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
+
+/// How long the venue's trade updates may be out of sight before positions are not vouched for: a stream that is
+/// replaced at once costs no freshness.
+const BLIND_GRACE: Duration = Duration::from_secs(2);
+
+/// How long after a fill the statement before it may stand for fresh.
+const UNREAD_GRACE: Duration = Duration::from_secs(3);
 
 /// How often the age of the positions is measured.
 const AGE_EVERY: Duration = Duration::from_secs(5);
@@ -54,16 +68,37 @@ pub struct Wiring {
     pub clock: Clock,
     /// Pause between reads when nothing happens.
     pub refresh_interval: Duration,
+    /// Whether fills are told, so that not being able to see them is to be told, too.
+    pub follows_updates: bool,
 }
 
-/// Asks for a refresh. Cheap to clone.
+/// Tells of fills and asks for a refresh. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct PositionsHandle(Arc<Notify>);
+pub struct PositionsHandle(Arc<Told>);
 
 impl PositionsHandle {
     /// Something may have moved the positions. Returns at once; calls in quick succession make one refresh.
     pub fn refresh(&self) {
-        self.0.notify_one();
+        self.0.wanted.notify_one();
+    }
+
+    /// A fill is in the journal. Returns at once, and refreshes.
+    pub fn filled(&self, report: &ExecutionReport) {
+        self.0.fold().tell(report, Instant::now());
+        self.refresh();
+    }
+}
+
+/// What the mirror was told.
+#[derive(Debug, Default)]
+struct Told {
+    wanted: Notify,
+    fold: Mutex<Fold>,
+}
+
+impl Told {
+    fn fold(&self) -> MutexGuard<'_, Fold> {
+        self.fold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,15 +132,16 @@ impl Mirror {
             wiring.gateway,
             wiring.clock,
             wiring.refresh_interval,
+            wiring.follows_updates,
         ))
     }
 
     /// The one way to reach the task.
     pub fn handle(&self) -> PositionsHandle {
-        PositionsHandle(Arc::clone(&self.0.wanted))
+        PositionsHandle(Arc::clone(&self.0.told))
     }
 
-    /// Turns true when the first fresh statement is in the bucket, and stays so.
+    /// Turns true when the first statement is in the bucket, and stays so.
     pub fn first_done(&self) -> watch::Receiver<bool> {
         self.0.first_done.subscribe()
     }
@@ -126,7 +162,10 @@ struct Task<V, K> {
     gateway: Gateway,
     clock: Clock,
     refresh_interval: Duration,
-    wanted: Arc<Notify>,
+    told: Arc<Told>,
+    /// Tells when trade updates are out of sight; `None` where nobody looks for them.
+    sight: Option<watch::Receiver<GatewayState>>,
+    blind_since: Option<Instant>,
     first_done: watch::Sender<bool>,
     holdings: Option<Holdings>,
     account: Option<AccountStatement>,
@@ -142,6 +181,8 @@ struct Plan {
     /// A read failed; fills do not shorten the pause.
     not_before: Instant,
     account_at: Instant,
+    /// When the venue was last asked for the account.
+    account_asked_at: Option<Instant>,
     /// A statement is waiting to be written.
     write_at: Option<Instant>,
     account_write_at: Option<Instant>,
@@ -158,6 +199,7 @@ struct Plan {
 enum Event {
     Stop,
     Wanted,
+    Sight(bool),
     Linked(u64),
     ReadPositions,
     ReadAccount,
@@ -175,9 +217,11 @@ impl<V: Venue, K: Keys> Task<V, K> {
         gateway: Gateway,
         clock: Clock,
         refresh_interval: Duration,
+        follows_updates: bool,
     ) -> Self {
         let now = Instant::now();
         let connection = link.borrow().generation;
+        let sight = follows_updates.then(|| gateway.watch());
         Self {
             venue,
             shelf: Shelf::new(bucket),
@@ -186,7 +230,9 @@ impl<V: Venue, K: Keys> Task<V, K> {
             gateway,
             clock,
             refresh_interval,
-            wanted: Arc::default(),
+            told: Arc::default(),
+            sight,
+            blind_since: None,
             first_done: watch::Sender::new(false),
             holdings: None,
             account: None,
@@ -195,6 +241,7 @@ impl<V: Venue, K: Keys> Task<V, K> {
                 again_at: None,
                 not_before: now,
                 account_at: now,
+                account_asked_at: None,
                 write_at: None,
                 account_write_at: None,
                 stale_at: Some(now + refresh_interval * 2 + STALE_GRACE),
@@ -214,11 +261,13 @@ impl<V: Venue, K: Keys> Task<V, K> {
             match self.next_event(&stop).await {
                 Event::Stop => break,
                 Event::Wanted => self.plan.look_twice(Instant::now()),
+                Event::Sight(blind) => self.see(blind),
                 Event::Linked(connection) => self.relink(connection),
                 Event::ReadPositions => self.read_positions(&stop).await,
                 Event::ReadAccount => self.read_account(&stop).await,
                 Event::Write => self.write(&stop).await,
                 Event::WriteAccount => self.write_account(&stop).await,
+                Event::Stale if self.blind_since.is_some() => self.turn_stale(BLIND),
                 Event::Stale => self.turn_stale("the positions were not refreshed in time"),
                 Event::Measure => {}
             }
@@ -251,7 +300,8 @@ impl<V: Venue, K: Keys> Task<V, K> {
             biased;
             () = stop.cancelled() => Event::Stop, // cancel-safe: level-triggered
             connection = relinked(&mut self.link, self.connection) => Event::Linked(connection), // cancel-safe: level-triggered
-            () = self.wanted.notified() => Event::Wanted, // cancel-safe: a permit is taken only when it is returned
+            blind = turned(&mut self.sight, self.blind_since.is_some()) => Event::Sight(blind), // cancel-safe: level-triggered
+            () = self.told.wanted.notified() => Event::Wanted, // cancel-safe: a permit is taken only when it is returned
             () = sleep_until(due) => event, // cancel-safe: level-triggered
         }
     }
@@ -293,16 +343,57 @@ impl<V: Venue, K: Keys> Task<V, K> {
     /// Takes a new statement.
     fn state(&mut self, positions: Vec<Position>, as_of: Timestamp, asked: Instant) {
         self.plan.read_backoff.reset();
+        let blind_at = self.blind_since.map(|since| since + BLIND_GRACE);
+        let fresh = blind_at.is_none_or(|at| Instant::now() < at);
+        if self.blind_since.is_none() {
+            self.check(&positions, asked);
+        }
         self.holdings = Some(Holdings {
             positions,
             as_of,
             source: SOURCE,
-            fresh: true,
+            fresh,
             version: 0, // the shelf numbers it
         });
-        self.plan.stale_at = Some(asked + self.refresh_interval * 2 + STALE_GRACE);
+        let old_at = asked + self.refresh_interval * 2 + STALE_GRACE;
+        self.plan.stale_at = fresh.then(|| blind_at.map_or(old_at, |at| at.min(old_at)));
         self.plan.write_at = Some(Instant::now());
-        self.gateway.clear(ConditionName::PositionsStale);
+        if fresh {
+            self.gateway.clear(ConditionName::PositionsStale);
+        } else {
+            self.gateway.raise(ConditionName::PositionsStale, BLIND, false);
+        }
+    }
+
+    /// Compares a statement with the fills that were told.
+    fn check(&self, positions: &[Position], asked: Instant) {
+        let compared = self.told.fold().compare(positions, asked);
+        match compared {
+            Compared::Nothing => {}
+            Compared::Agrees => self.gateway.clear(ConditionName::PositionsDiffer),
+            Compared::Differs(wrong) => {
+                metrics::positions_differed(wrong.len());
+                let line = |wrong: &Mismatch| {
+                    let Mismatch { symbol, told, stated } = wrong;
+                    format!("{symbol}: {told} by the fills, {stated} at the venue")
+                };
+                let lines: Vec<_> = wrong.iter().map(line).collect();
+                self.gateway
+                    .raise(ConditionName::PositionsDiffer, lines.join("; "), false);
+            }
+        }
+    }
+
+    /// Trade updates went out of sight, or are seen again.
+    fn see(&mut self, blind: bool) {
+        let now = Instant::now();
+        self.blind_since = blind.then_some(now);
+        if blind {
+            self.plan.stale_by(now + BLIND_GRACE);
+        } else {
+            // What happened meanwhile is told by now.
+            self.plan.look_twice(now);
+        }
     }
 
     /// Says of the last statement that it is not to be trusted. Said once.
@@ -327,9 +418,7 @@ impl<V: Venue, K: Keys> Task<V, K> {
         match written {
             Ok(()) => {
                 self.plan.write_backoff.reset();
-                if holdings.fresh {
-                    self.first_done.send_replace(true);
-                }
+                self.first_done.send_replace(true);
             }
             Err(error) => {
                 debug!(%error, "the positions are not written, trying again");
@@ -340,6 +429,7 @@ impl<V: Venue, K: Keys> Task<V, K> {
 
     async fn read_account(&mut self, stop: &CancellationToken) {
         let as_of = self.clock.now();
+        self.plan.account_asked_at = Some(Instant::now());
         // cancel-safe: a read that nobody waits for changes nothing
         let Some(read) = stop.run_until_cancelled(self.venue.account()).await else {
             return;
@@ -360,7 +450,9 @@ impl<V: Venue, K: Keys> Task<V, K> {
             }
             Err(error) => {
                 let pause = self.plan.account_backoff.next_delay().max(retry_after(&error));
+                // Fills do not shorten the pause.
                 self.plan.account_at = Instant::now() + pause;
+                self.plan.account_asked_at = Some(self.plan.account_at);
                 warn!(%error, "the account cannot be read");
                 self.note_refusal(&error);
                 if let Some(account) = self.account.as_mut().filter(|account| account.fresh) {
@@ -456,7 +548,16 @@ impl Plan {
         let earliest = self.asked_at.map_or(now, |asked| asked + SECOND_LOOK);
         let earliest = earliest.max(self.not_before).max(now);
         self.positions_at = self.positions_at.min(earliest);
+        self.stale_by(now + UNREAD_GRACE);
+        // Cash and buying power moved, too.
+        let account = self.account_asked_at.map_or(now, |asked| asked + ACCOUNT_EVERY);
+        self.account_at = self.account_at.min(account.max(now + SECOND_LOOK));
         self.again_at = Some(self.positions_at + SECOND_LOOK);
+    }
+
+    /// What is fresh is so until then at most.
+    fn stale_by(&mut self, at: Instant) {
+        self.stale_at = self.stale_at.map(|planned| planned.min(at));
     }
 
     /// The venue is asked now, and next when nothing happens.
@@ -465,6 +566,21 @@ impl Plan {
         let again = self.again_at.take().filter(|again| *again > now);
         self.positions_at = again.unwrap_or(now + interval);
     }
+}
+
+/// Waits until trade updates go out of sight or come back, and says which.
+async fn turned(sight: &mut Option<watch::Receiver<GatewayState>>, blind: bool) -> bool {
+    let turned = match sight {
+        Some(state) => state
+            .wait_for(|state| state.has(ConditionName::Blind) != blind)
+            .await
+            .is_ok(),
+        None => false,
+    };
+    if !turned {
+        std::future::pending::<()>().await;
+    }
+    !blind
 }
 
 /// Waits until NATS is connected by another connection than the known one, and says which.
@@ -486,4 +602,4 @@ fn retry_after(error: &ReadError) -> Duration {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

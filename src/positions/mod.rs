@@ -12,9 +12,13 @@
 //! - The key of one position is written when the position changes or its freshness does; its `as_of` is that of the
 //!   statement it changed with. `positions` is written with every statement.
 //!
-//! Deliberately absent: arithmetic on fills. The venue's positions lag its fills by up to a second, which a second
-//! look covers; a ledger of our own would have to be reconciled with theirs.
+//! - Fresh means that a fill would have been seen: a statement is not fresh while trade updates cannot be seen, when a fill
+//!   was told and the venue has not answered since, or when it is old.
+//!
+//! Deliberately absent: positions computed from fills. The venue's positions lag its fills by up to a second, which a
+//! second look covers. The sum of the fills is kept only to be compared ([`fold`]); where it differs, the venue wins.
 
+mod fold;
 mod mirror;
 mod shelf;
 

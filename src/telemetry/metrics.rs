@@ -30,6 +30,7 @@ const UPDATES_PUBLISHED: &str = "nalpaca_updates_published_total";
 const UPDATES_DROPPED: &str = "nalpaca_updates_dropped_total";
 const POSITIONS_AGE: &str = "nalpaca_positions_age_seconds";
 const POSITIONS_REFRESH: &str = "nalpaca_positions_refresh_total";
+const POSITIONS_DIFFERED: &str = "nalpaca_positions_differed_total";
 const CONDITION: &str = "nalpaca_condition";
 const STRANDED: &str = "nalpaca_commands_stranded";
 const ADOPTED: &str = "nalpaca_commands_adopted_total";
@@ -44,7 +45,7 @@ enum Type {
 }
 
 /// Name, type, unit of measure and meaning of every metric.
-const FAMILIES: [(&str, Type, Unit, &str); 23] = [
+const FAMILIES: [(&str, Type, Unit, &str); 24] = [
     (
         BUILD_INFO,
         Type::Gauge,
@@ -155,6 +156,12 @@ const FAMILIES: [(&str, Type, Unit, &str); 23] = [
         "Reads of the positions, by result.",
     ),
     (
+        POSITIONS_DIFFERED,
+        Type::Counter,
+        Unit::Count,
+        "Positions that were not what the fills in the journal add up to.",
+    ),
+    (
         CONDITION,
         Type::Gauge,
         Unit::Count,
@@ -256,6 +263,7 @@ fn begin() {
         ADOPTED,
         STREAM_MUTE,
         UPDATES_PUBLISHED,
+        POSITIONS_DIFFERED,
     ] {
         counter!(name).absolute(0);
     }
@@ -363,6 +371,11 @@ pub fn update_dropped(reason: &'static str) {
 /// Age of the positions in the bucket.
 pub fn positions_age(age: Duration) {
     gauge!(POSITIONS_AGE).set(age.as_secs_f64());
+}
+
+/// Positions were not what their fills add up to.
+pub fn positions_differed(count: usize) {
+    counter!(POSITIONS_DIFFERED).increment(count as u64);
 }
 
 /// The positions were read, or could not be.

@@ -1,7 +1,6 @@
 //! The task with a scripted venue and a bucket in memory, under paused time.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -20,6 +19,7 @@ struct Script {
     hang: bool,
     refuse: bool,
     reads: Vec<Instant>,
+    account_reads: usize,
     keys: BTreeMap<String, Bytes>,
     writes: Vec<String>,
     revision: u64,
@@ -106,6 +106,7 @@ impl Venue for World {
     }
 
     async fn account(&self) -> Result<Account, ReadError> {
+        self.set(|script| script.account_reads += 1);
         self.refused()?;
         Ok(account())
     }
@@ -142,7 +143,7 @@ impl Keys for World {
     }
 }
 
-fn position(symbol: &str, qty: i64) -> Position {
+pub(in crate::positions) fn position(symbol: &str, qty: i64) -> Position {
     Position {
         asset_id: String::new(),
         symbol: Symbol::parse(symbol).unwrap(),
@@ -213,10 +214,11 @@ async fn beside(world: &World, test: impl AsyncFnOnce(Around)) {
         gateway.clone(),
         Clock::system(),
         INTERVAL,
+        true,
     );
     let around = Around {
         gateway,
-        handle: PositionsHandle(Arc::clone(&task.wanted)),
+        handle: PositionsHandle(Arc::clone(&task.told)),
         link,
         first_done: task.first_done.subscribe(),
     };
@@ -412,6 +414,100 @@ async fn what_a_dead_process_left_is_stale_before_the_venue_has_answered() {
             shown.contains(r#""qty":"3""#) && !shown.contains(r#""fresh":true"#),
             "{shown}"
         );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_fills_cannot_be_seen_nothing_is_fresh() {
+    let world = World::default();
+    beside(&world, async |around| {
+        seconds(1.0).await;
+        assert!(world.is_fresh());
+        // A stream that is replaced at once costs nothing.
+        around.gateway.raise(ConditionName::Blind, "no stream", true);
+        seconds(1.5).await;
+        assert!(world.is_fresh());
+        around.gateway.clear(ConditionName::Blind);
+        seconds(3.0).await;
+        assert!(world.is_fresh());
+        around.gateway.raise(ConditionName::Blind, "no stream", true);
+        seconds(2.5).await;
+        assert!(!world.is_fresh());
+        assert!(around.gateway.has(ConditionName::PositionsStale));
+        // They are shown as they are, and not vouched for.
+        world.set(|script| script.positions = vec![position("AAPL", 2)]);
+        seconds(INTERVAL.as_secs_f32()).await;
+        assert_eq!(world.shown()["positions"][0]["qty"], "2");
+        assert!(!world.is_fresh());
+        around.gateway.clear(ConditionName::Blind);
+        seconds(2.0).await;
+        assert!(world.is_fresh());
+        assert!(!around.gateway.has(ConditionName::PositionsStale));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_the_venue_does_not_answer_for_makes_its_positions_stale() {
+    let world = World::default();
+    beside(&world, async |around| {
+        seconds(1.0).await;
+        world.set(|script| script.hang = true);
+        around.handle.refresh();
+        seconds(2.5).await;
+        assert!(world.is_fresh(), "it may still answer");
+        seconds(1.0).await;
+        assert!(!world.is_fresh());
+        world.set(|script| script.hang = false);
+        seconds(INTERVAL.as_secs_f32() * 4.0).await;
+        assert!(
+            !world.is_fresh(),
+            "the one that hangs has its own timeout, in the client"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_that_are_not_the_sum_of_their_fills_are_reported_and_shown() {
+    let world = World::default();
+    beside(&world, async |around| {
+        seconds(40.0).await;
+        world.set(|script| script.positions = vec![position("AAPL", 2)]);
+        seconds(40.0).await;
+        assert!(
+            !around.gateway.has(ConditionName::PositionsDiffer),
+            "a fill may be on its way"
+        );
+        seconds(60.0).await;
+        assert!(around.gateway.has(ConditionName::PositionsDiffer));
+        let state = around.gateway.state();
+        let reason = state.conditions.iter().map(|condition| condition.reason.as_str());
+        assert_eq!(reason.collect::<String>(), "AAPL: 0 by the fills, 2 at the venue");
+        assert!(!around.gateway.holds_orders());
+        assert_eq!(world.shown()["positions"][0]["qty"], "2");
+        assert!(world.is_fresh(), "the venue is right");
+        seconds(60.0).await;
+        assert!(!around.gateway.has(ConditionName::PositionsDiffer), "said once");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn fills_refresh_the_account_too_and_not_without_end() {
+    let world = World::default();
+    beside(&world, async |around| {
+        seconds(10.0).await;
+        assert_eq!(world.set(|script| script.account_reads), 1);
+        around.handle.refresh();
+        seconds(1.5).await;
+        assert_eq!(world.set(|script| script.account_reads), 2);
+        for _ in 0..120 {
+            around.handle.refresh();
+            seconds(0.1).await;
+        }
+        assert_eq!(world.set(|script| script.account_reads), 4);
     })
     .await;
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::support::World;
+use crate::support::order::buy;
+use crate::support::scratch::Scratch;
+use crate::support::world::JOURNAL_STREAM;
+use crate::support::{World, until};
 
 /// Longer than either takes by an order of magnitude.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,4 +78,42 @@ async fn the_python_example_sees_outcome_fill_and_position() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_python_follower_goes_on_where_it_stopped() {
+    let world = World::start().await;
+    let packages = tool(".tools/python");
+    let scratch = Scratch::new();
+    let state = scratch.path().join("events.seq");
+    let follow = async || {
+        let mut example = Command::new("python3");
+        let example = example
+            .args(["examples/python/follow_updates.py", "--until-now", "--state"])
+            .arg(&state)
+            .env("PYTHONPATH", &packages)
+            .env("NATS_URL", world.nats.url());
+        let (good, text) = run(example).await;
+        assert!(good, "{text}");
+        text
+    };
+    assert_eq!(follow().await, "", "nothing happened yet");
+    let mut told = String::new();
+    for id in ["follow.1", "follow.2"] {
+        world.order(id, &buy("AAPL", "2")).await;
+        until("the fill in the journal", async || {
+            let subject = format!("nalpaca.journal.v0.updates.{id}");
+            let updates = world.stored(JOURNAL_STREAM, &subject).await;
+            updates
+                .iter()
+                .any(|update| update.message()["event"] == "fill")
+                .then_some(())
+        })
+        .await;
+        told = follow().await;
+        assert!(told.contains(&format!("fill AAPL {id} 2 @ ")), "{told}");
+        assert_eq!(told.matches(" new AAPL ").count(), 1, "each event once: {told}");
+    }
+    assert!(!told.contains("follow.1"), "{told}");
+    assert_eq!(follow().await, "", "nothing happened since");
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::PullConsumer;
+use futures_util::StreamExt as _;
 use nalpaca::sim::{Endpoint, Reply};
 use serde_json::Value;
 
@@ -333,4 +336,79 @@ async fn without_trade_updates_no_stream_is_opened_and_orders_are_served() {
     );
     let updates = world.stored(JOURNAL_STREAM, "nalpaca.journal.v0.updates.>").await;
     assert!(updates.is_empty(), "{updates:?}");
+}
+
+#[tokio::test]
+async fn the_users_durable_gets_each_event_once_and_waits_for_them_while_they_are_away() {
+    let mut world = World::start().await;
+    rest(&world, "durable.1", "2").await;
+    world.daemon.kill9();
+    world.daemon.run();
+    fill(&world, "durable.1", 2);
+    let updates = until_event(&world, "durable.1", "fill").await;
+    let durable: PullConsumer = world
+        .jetstream
+        .get_consumer_from_stream("nalpaca-tradeupdate-consumer-v0", DATA_STREAM)
+        .await
+        .expect("the daemon provides it");
+    let mut messages = durable
+        .fetch()
+        .max_messages(100)
+        .expires(Duration::from_millis(500))
+        .messages()
+        .await
+        .expect("it can be read");
+    let mut seen = Vec::new();
+    while let Some(message) = messages.next().await {
+        let message = message.expect("a message");
+        seen.push(decode("tradesvc.v0.TradeUpdate", &message.payload));
+        message.ack().await.expect("it can be acked");
+    }
+    assert_eq!(seen, updates);
+}
+
+#[tokio::test]
+async fn what_a_full_data_stream_drops_is_in_the_journal_and_slows_nobody() {
+    let world = World::start().await;
+    // Nobody reads the durable, and the stream has room for three.
+    let stream = world
+        .jetstream
+        .get_stream(DATA_STREAM)
+        .await
+        .expect("it is there");
+    let small = jetstream::stream::Config {
+        max_messages: 3,
+        ..stream.cached_info().config.clone()
+    };
+    world
+        .jetstream
+        .update_stream(small)
+        .await
+        .expect("it can be edited");
+    let live = world
+        .nats
+        .options()
+        .connect(world.nats.url())
+        .await
+        .expect("connect a subscriber");
+    let mut heard = live
+        .subscribe("nalpaca.data.v0.tradeupdates.>")
+        .await
+        .expect("subscribe");
+    live.flush().await.expect("the subscription is there");
+    for number in 1..=4 {
+        let id = format!("many.{number}");
+        world.order(&id, &buy("AAPL", "1")).await;
+        until_event(&world, &id, "fill").await;
+    }
+    let journaled = world.stored(JOURNAL_STREAM, "nalpaca.journal.v0.updates.>").await;
+    assert!(journaled.len() >= 12, "{}", journaled.len());
+    let kept = world.stored(DATA_STREAM, "nalpaca.data.v0.tradeupdates.>").await;
+    assert!(kept.len() <= 3, "{}", kept.len());
+    // Whoever listened live missed nothing either.
+    for expected in &journaled {
+        let message = tokio::time::timeout(Duration::from_secs(10), heard.next()).await;
+        let message = message.expect("in time").expect("the subscription lives");
+        assert_eq!(message.payload, expected.payload);
+    }
 }

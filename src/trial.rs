@@ -1,7 +1,7 @@
 //! Where a trial may end or stop the process, and which bugs it may plant.
 //!
 //! Compiled into builds with the feature `trial` alone, which only `make faults` makes; in every other build what is
-//! called here is nothing. A point lies between every two steps of the order path. A trial names one of them in
+//! called here is nothing. A point lies between every two steps of the order path and of the drop copy. A trial names one of them in
 //! `NALPACA_TRIAL_POINT`, as `point:kill:text` or `point:stop:text`: the first command whose id holds the text and
 //! which comes by is where the process ends as `kill -9` ends it, or stops until somebody lets it go on. A planted bug
 //! (`NALPACA_TRIAL_BUG`) shows that whoever judges the trials would see it.
@@ -71,6 +71,32 @@ words! {
         Canceling = "canceling",
         /// The venue has answered to a cancel.
         Canceled = "canceled",
+        /// An order event was heard, and nothing is done with it.
+        FeedHeard = "feed-heard",
+        /// It is news, and told to nobody.
+        FeedJudged = "feed-judged",
+        /// It was fanned out, and is not in the journal.
+        FeedFannedOut = "feed-fanned-out",
+        /// It is in the journal, and nobody here knows.
+        FeedStored = "feed-stored",
+        /// Positions and order states were told of it; the watermark is behind it.
+        FeedTold = "feed-told",
+        /// The watermark is about to be written.
+        FeedMarking = "feed-marking",
+        /// The watermark is written.
+        FeedMarked = "feed-marked",
+        /// The venue has said what it remembers, and nothing of it is told.
+        FeedRemembered = "feed-remembered",
+        /// What was missed is told; the watermark is behind it.
+        FeedCaughtUp = "feed-caught-up",
+        /// The state of an order is about to be written.
+        StateWriting = "state-writing",
+        /// The state of an order is written.
+        StateWritten = "state-written",
+        /// The positions are read, and not written.
+        PositionsRead = "positions-read",
+        /// The list of positions is written, the single ones are not.
+        PositionsHalf = "positions-half",
     }
 }
 
@@ -137,6 +163,42 @@ words! {
         HandBackIsAck = "hand-back-is-ack",
         /// The lease is not asked before a POST or a write.
         LeaseIgnored = "lease-ignored",
+        /// The watermark moves before the event is stored, and is trusted to the instant.
+        CursorBeforePublish = "cursor-before-publish",
+        /// An event's identity is when it was told.
+        KeyedByTimestamp = "keyed-by-timestamp",
+        /// A fill's identity is its own quantity.
+        KeyedByQuantity = "keyed-by-quantity",
+        /// What the venue repeats is published again.
+        RepeatIsNews = "repeat-is-news",
+        /// An old event brings an order that is over back to life.
+        BackFromTheEnd = "back-from-the-end",
+        /// A stream that comes up is listened to, and what came before it is not asked for.
+        NoBackFill = "no-back-fill",
+        /// What is heard after a gap is published before what was missed.
+        HeardBeforeMissed = "heard-before-missed",
+        /// A fill above one that was not heard does not wait for it.
+        GapIsIgnored = "gap-is-ignored",
+        /// A clean end of the stream is no fault.
+        CleanEndIsCalm = "clean-end-is-calm",
+        /// A stream that says nothing has nothing to say.
+        SilenceIsCalm = "silence-is-calm",
+        /// What is heard while there is no room is dropped.
+        FullIsDropped = "full-is-dropped",
+        /// What cannot be read is passed over.
+        UnreadableIsPassedOver = "unreadable-is-passed-over",
+        /// Orders placed elsewhere have no state.
+        ElsewhereIsIgnored = "elsewhere-is-ignored",
+        /// A flat account is not written.
+        FlatIsNotWritten = "flat-is-not-written",
+        /// Positions are dated anew by a timer, whether they were read or not.
+        FreshOnATimer = "fresh-on-a-timer",
+        /// A statement is written after the one that followed it.
+        OlderOverwrites = "older-overwrites",
+        /// Positions stay fresh while no fill can be seen.
+        BlindIsFresh = "blind-is-fresh",
+        /// A fill does not have the positions read again.
+        FillIsNotRead = "fill-is-not-read",
     }
 }
 

@@ -15,7 +15,7 @@ use super::lease::{Lease, NotLeading};
 use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::{CommandKind, ExecutionReport, Outcome};
-use crate::trial::{self, Bug};
+use crate::trial::{self, Bug, Point};
 use crate::wire::subject::Subjects;
 use crate::wire::{self, Encoded};
 
@@ -141,10 +141,17 @@ impl Journal {
         key: &str,
         last: Option<u64>,
     ) -> Result<u64, PublishError> {
-        let id = format!("update:{key}");
+        let mut id = format!("update:{key}");
+        if trial::planted(Bug::KeyedByTimestamp) {
+            id = format!("{id}:{}", report.at);
+        }
+        if trial::planted(Bug::RepeatIsNews) {
+            id = format!("{id}:{}", uuid::Uuid::now_v7());
+        }
         let message = wire::trade_update(report);
         let fanned_out = self.subjects.trade_update(report.order.symbol.as_ref());
         self.store(&fanned_out, &id, &message, None).await?;
+        trial::at(Point::FeedFannedOut, &report.order.client_order_id);
         let journaled = self.subjects.update(&report.order.client_order_id);
         let mut headers = headers(&id, &message, None);
         if let Some(last) = last {

@@ -103,11 +103,12 @@ impl Memory {
         life
     }
 
-    /// The first event of an order that is alive and of which nothing was told.
+    /// The first event of an order that is alive and of which nothing was told, or only that it was on its way.
     fn beginning(&self, order: &Order, sequence: &Sequence, now: Timestamp) -> Option<ExecutionReport> {
         let submitted = order.submitted_at.or(order.created_at)?;
-        let silent = order.id.is_some_and(|id| sequence.is_silent_on(id));
-        if submitted < self.since || !silent {
+        let id = order.id?;
+        let is_unknown = sequence.is_silent_on(id) && submitted >= self.since;
+        if !is_unknown && !sequence.is_on_its_way(id) {
             return None;
         }
         let status = match &order.status {

@@ -12,6 +12,7 @@ use super::venue::{Stream, Venue};
 use crate::alpaca::stream::{ConnectError, Heard};
 use crate::backoff::{Backoff, Reason};
 use crate::telemetry::metrics;
+use crate::trial::{self, Bug};
 
 /// A stream that lived so long was a good one: the pauses start over. Shorter ones are a venue that takes us in and
 /// throws us out.
@@ -92,6 +93,10 @@ async fn hear<S: Stream>(
 ) -> Option<String> {
     let mut next = Some(Said::Listening(number));
     loop {
+        if trial::planted(Bug::FullIsDropped) && said.capacity() == 0 && next.is_none() {
+            let _ = stream.next().await;
+            continue;
+        }
         // Room first, so that nothing is in hand while waiting. cancel-safe: a place in the line is all that is lost
         let room = stop.run_until_cancelled(said.reserve()).await?.ok()?;
         let heard = match next.take() {
@@ -100,6 +105,10 @@ async fn hear<S: Stream>(
                 // cancel-safe: see `Stream::next`
                 match stop.run_until_cancelled(stream.next()).await? {
                     Ok(heard) => Said::Heard(heard),
+                    Err(end) if trial::planted(Bug::CleanEndIsCalm) && end.cause.contains("closed") => {
+                        stop.cancelled().await;
+                        return None;
+                    }
                     Err(end) => return Some(end.cause),
                 }
             }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::backfill::{self, Memory};
 use super::sequence::Sequence;
 use super::venue::{Trouble, Venue};
-use crate::domain::OrderId;
+use crate::domain::{Order, OrderId};
 
 /// Pause between two looks: two requests each, 8 of the 200 a minute. With [`GRACE`] and the reads a mute stream is found
 /// in less than half a minute.
@@ -37,6 +37,11 @@ pub(super) struct Glance {
 }
 
 impl Glance {
+    /// Orders as the venue shows them.
+    pub(super) fn orders(&self) -> &[Order] {
+        &self.memory.orders
+    }
+
     /// Orders of which the venue shows more than it told.
     pub(super) fn untold(&self, sequence: &Sequence, now: Timestamp) -> Vec<OrderId> {
         let untold = self.memory.untold(sequence, now);

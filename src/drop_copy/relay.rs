@@ -25,6 +25,7 @@ use crate::domain::{ExecutionReport, Order, OrderId};
 use crate::ledger::OrderStatesHandle;
 use crate::positions::PositionsHandle;
 use crate::telemetry::metrics;
+use crate::trial::{self, Bug, Point};
 
 /// The watermark is written at most so often. What it trails behind is read again after a crash, and collapses.
 const WATERMARK_EVERY: Duration = Duration::from_secs(1);
@@ -32,6 +33,9 @@ const WATERMARK_EVERY: Duration = Duration::from_secs(1);
 /// Shortest time from a back-fill to the next for the sake of something unreadable, so that a venue that talks
 /// gibberish costs no more than this.
 const CATCH_UP_EVERY: Duration = Duration::from_secs(5);
+
+/// Shortest and longest pause between two attempts to close a gap. Orders may be waiting for it.
+const CATCH_UP_PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// How far the venue's clock may be ahead of ours and be believed.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(1);
@@ -133,9 +137,14 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
                     self.catch_up(stop).await;
                 }
                 Event::Said(Said::Heard(Heard::Report(report))) => self.hear(&report, stop).await,
-                Event::Said(Said::Heard(Heard::Unreadable { .. })) => self.want_to_catch_up(),
+                Event::Said(Said::Heard(Heard::Unreadable { .. })) => {
+                    if !trial::planted(Bug::UnreadableIsPassedOver) {
+                        self.want_to_catch_up();
+                    }
+                }
                 Event::CatchUpDue => {
                     self.sight.missing("something the venue said could not be read");
+                    self.caught_up &= !trial::planted(Bug::HeardBeforeMissed);
                     self.catch_up(stop).await;
                 }
                 Event::WatermarkDue => self.write_watermark().await,
@@ -176,6 +185,11 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     /// socket is no longer read. Whoever stops the daemon bounds it; what is lost then is read again at the next
     /// start, for the watermark has not passed it.
     async fn hear(&mut self, report: &ExecutionReport, stop: &CancellationToken) {
+        trial::at(Point::FeedHeard, &report.order.client_order_id);
+        if trial::planted(Bug::CursorBeforePublish) {
+            self.advance(report.timestamp);
+            self.write_watermark().await;
+        }
         if self.caught_up {
             self.read_back(report).await;
         }
@@ -189,6 +203,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             return;
         }
         self.publish(report).await;
+        trial::at(Point::FeedTold, &report.order.client_order_id);
         self.advance(report.timestamp);
     }
 
@@ -216,8 +231,10 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
                 self.read_back(report).await;
                 continue;
             };
+            trial::at(Point::FeedJudged, &report.order.client_order_id);
             let stored = until_stored("order event", |_| {}, || self.store.publish(report, last)).await;
             if let Some(sequence) = stored {
+                trial::at(Point::FeedStored, &report.order.client_order_id);
                 self.sequence.note(report);
                 self.sequence.note_last(order, Some(sequence));
                 break;
@@ -283,8 +300,12 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             at = at.min(unwritten);
         }
         let live = self.sequence.live().collect();
+        trial::at(Point::FeedMarking, KEY);
         match self.store.set_watermark(Watermark { at, live }.write()).await {
-            Ok(()) => self.watermark_is_written = true,
+            Ok(()) => {
+                trial::at(Point::FeedMarked, KEY);
+                self.watermark_is_written = true;
+            }
             Err(trouble) => debug!(%trouble, "the watermark is not written, trying again"),
         }
     }
@@ -298,9 +319,16 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
 
     /// Publishes what was missed, trying until it is done or it is time to stop. Until then we are blind.
     async fn catch_up(&mut self, stop: &CancellationToken) {
+        if trial::planted(Bug::NoBackFill) && self.watermark.is_some() {
+            return self.sight.caught_up(self.stream);
+        }
+        if trial::planted(Bug::HeardBeforeMissed) && self.caught_up {
+            self.want_to_catch_up();
+            return self.sight.caught_up(self.stream);
+        }
         self.caught_up = false;
         self.catch_up_due = None;
-        let mut backoff = Backoff::new(Reason::MirrorRead);
+        let mut backoff = Backoff::between(CATCH_UP_PAUSES.0, CATCH_UP_PAUSES.1);
         loop {
             // cancel-safe: what is stored is noted after it is stored, and the watermark moves last
             let Some(tried) = stop.run_until_cancelled(self.try_to_catch_up()).await else {
@@ -326,6 +354,9 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         let Some(watermark) = self.watermark.filter(|_| self.caught_up) else {
             return;
         };
+        if trial::planted(Bug::SilenceIsCalm) {
+            return;
+        }
         match watch {
             Watch::Look => {
                 let lived = self.sequence.live().map(|(id, _)| id).collect();
@@ -333,11 +364,15 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             }
             Watch::Seen(Err(trouble)) => debug!(%trouble, "the stream is not compared with the venue"),
             Watch::Seen(Ok(glance)) => {
-                if !self.untold(&glance).is_empty() {
-                    self.lookout.wait(glance);
+                // Of some changes no event tells, and of none that was lost.
+                for order in glance.orders() {
+                    self.listeners.tell_of(order, watermark, false).await;
                 }
                 // Somebody may have emptied the bucket.
                 self.watermark_is_written = false;
+                if !self.untold(&glance).is_empty() {
+                    self.lookout.wait(glance);
+                }
             }
             Watch::Judge(glance) => self.judge(&glance, stop).await,
         }
@@ -375,6 +410,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             return self.begin(began).await;
         }
         let memory = self.remember().await?;
+        trial::at(Point::FeedRemembered, KEY);
         let now = self.clock.now();
         for (id, client_order_id) in with_news(&memory, &self.sequence, now) {
             let told = self.store.published(&client_order_id).await?;
@@ -392,6 +428,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             // Also of those with no news: a process before us may have died before it was written.
             self.listeners.tell_of(order, began, false).await;
         }
+        trial::at(Point::FeedCaughtUp, KEY);
         self.advance(began);
         Ok(())
     }

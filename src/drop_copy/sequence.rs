@@ -13,6 +13,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::execution::OrderClass;
 use crate::domain::{ExecutionReport, Order, OrderId};
+use crate::trial::{self, Bug};
 
 /// What is remembered at most: words and stretches of all orders together, about 10 MB. Past it orders that are over
 /// go first, oldest first; the journal's message ids and a search of the journal still know them.
@@ -122,6 +123,15 @@ impl Sequence {
         let Some(told) = report.order.id.and_then(|id| self.orders.get(&id)) else {
             return Verdict::News;
         };
+        if trial::planted(Bug::KeyedByTimestamp) || trial::planted(Bug::RepeatIsNews) {
+            return Verdict::News;
+        }
+        if trial::planted(Bug::KeyedByQuantity) && report.last_qty.is_some() {
+            let known = told
+                .words
+                .contains(&(report.event.clone(), report.last_qty.unwrap_or_default()));
+            return if known { Verdict::Repeat } else { Verdict::News };
+        }
         if moves_quantity(&report.event) {
             return if told.covers(report.order.filled_qty) {
                 Verdict::Repeat
@@ -132,7 +142,11 @@ impl Sequence {
         if told.words.contains(&word(report)) {
             return Verdict::Repeat;
         }
-        if told.over && !report.order.status.is_terminal() && !report.is_fill() {
+        if told.over
+            && !trial::planted(Bug::BackFromTheEnd)
+            && !report.order.status.is_terminal()
+            && !report.is_fill()
+        {
             return Verdict::Replay;
         }
         Verdict::News
@@ -141,7 +155,7 @@ impl Sequence {
     /// Whether a fill starts above what is accounted for: one before it was never heard. What a multi-leg order's
     /// fill says of its quantity is not documented, so nothing is concluded from it.
     pub(super) fn leaves_gap(&self, report: &ExecutionReport) -> bool {
-        if report.order.order_class == Some(OrderClass::MultiLeg) {
+        if report.order.order_class == Some(OrderClass::MultiLeg) || trial::planted(Bug::GapIsIgnored) {
             return false;
         }
         let Some(id) = report.order.id.filter(|_| moves_quantity(&report.event)) else {
@@ -162,6 +176,10 @@ impl Sequence {
         let over = report.order.status.is_terminal();
         self.change(id, |told| {
             told.over |= over;
+            if trial::planted(Bug::KeyedByQuantity) && report.last_qty.is_some() {
+                told.words
+                    .insert((report.event.clone(), report.last_qty.unwrap_or_default()));
+            }
             if moves_quantity(&report.event) {
                 told.cover(stretch(report));
                 return;
@@ -236,6 +254,14 @@ impl Sequence {
         self.orders
             .get(&id)
             .is_none_or(|told| told.words.is_empty() && told.filled.is_empty())
+    }
+
+    /// Whether something was told of an order, and nothing beyond its being on its way.
+    pub(super) fn is_on_its_way(&self, id: OrderId) -> bool {
+        let is_early = |(word, _): &(String, Decimal)| matches!(word.as_str(), "pending_new" | "accepted");
+        self.orders.get(&id).is_some_and(|told| {
+            !told.words.is_empty() && told.filled.is_empty() && told.words.iter().all(is_early)
+        })
     }
 
     /// Whether an order's fill up to this quantity was told.

@@ -19,6 +19,7 @@ use crate::bus::{Lease, WriteError};
 use crate::clock::Clock;
 use crate::domain::record::RecordState;
 use crate::domain::{ClientOrderId, Order, OrderRecord};
+use crate::trial::{self, Bug, Point};
 
 /// Orders told of and not written. When full, whoever tells waits: the watermark does not pass what is not written, and
 /// the venue's stream is not read.
@@ -245,6 +246,10 @@ impl OrderStates {
             self.told.pending().postpone(id, Instant::now() + LOOK_AGAIN);
             return Ok(());
         }
+        if trial::planted(Bug::ElsewhereIsIgnored) && page.record.is_none() {
+            self.done(id, news.version);
+            return Ok(());
+        }
         let known = page.record.as_ref().and_then(|record| record.order.clone());
         let order = match known.clone() {
             Some(known) => latest(known, news.order, news.corrects),
@@ -262,7 +267,9 @@ impl OrderStates {
         if known.as_deref() != Some(&*order) {
             record.order = Some(order);
             record.epoch = self.lease.epoch();
+            trial::at(Point::StateWriting, id.as_str());
             revision = self.ledger.write(&record, revision).await?;
+            trial::at(Point::StateWritten, id.as_str());
         }
         if !is_over {
             if self.known.len() >= KNOWN_MAX {

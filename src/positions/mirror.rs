@@ -20,6 +20,7 @@ use crate::domain::account::AccountStatement;
 use crate::domain::{Account, ConditionName, ExecutionReport, GatewayState, Holdings, Position};
 use crate::gateway::Gateway;
 use crate::telemetry::metrics;
+use crate::trial::{self, Bug, Point};
 
 /// Why positions are not vouched for while the gateway is blind.
 const BLIND: &str = "trade updates cannot be seen, and with them fills";
@@ -85,7 +86,9 @@ impl PositionsHandle {
     /// A fill is in the journal. Returns at once, and refreshes.
     pub fn filled(&self, report: &ExecutionReport) {
         self.0.fold().tell(report, Instant::now());
-        self.refresh();
+        if !trial::planted(Bug::FillIsNotRead) {
+            self.refresh();
+        }
     }
 }
 
@@ -328,8 +331,24 @@ impl<V: Venue, K: Keys> Task<V, K> {
             return;
         };
         metrics::positions_refreshed(read.is_ok());
+        trial::at(Point::PositionsRead, "positions");
         match read {
+            Ok(positions)
+                if trial::planted(Bug::FlatIsNotWritten)
+                    && positions.is_empty()
+                    && self.holdings.is_some() => {}
+            Ok(positions) if trial::planted(Bug::OlderOverwrites) => {
+                let older = self.holdings.take();
+                self.state(positions, as_of, asked);
+                self.write(stop).await;
+                self.holdings = older.or(self.holdings.take());
+                self.plan.write_at = Some(Instant::now());
+            }
             Ok(positions) => self.state(positions, as_of, asked),
+            Err(_) if trial::planted(Bug::FreshOnATimer) && self.holdings.is_some() => {
+                let known = self.holdings.take().map(|known| known.positions);
+                self.state(known.unwrap_or_default(), as_of, asked);
+            }
             Err(error) => {
                 let pause = self.plan.read_backoff.next_delay().max(retry_after(&error));
                 self.plan.not_before = Instant::now() + pause;
@@ -344,6 +363,7 @@ impl<V: Venue, K: Keys> Task<V, K> {
     fn state(&mut self, positions: Vec<Position>, as_of: Timestamp, asked: Instant) {
         self.plan.read_backoff.reset();
         let blind_at = self.blind_since.map(|since| since + BLIND_GRACE);
+        let blind_at = blind_at.filter(|_| !trial::planted(Bug::BlindIsFresh));
         let fresh = blind_at.is_none_or(|at| Instant::now() < at);
         if self.blind_since.is_none() {
             self.check(&positions, asked);
@@ -388,7 +408,7 @@ impl<V: Venue, K: Keys> Task<V, K> {
     fn see(&mut self, blind: bool) {
         let now = Instant::now();
         self.blind_since = blind.then_some(now);
-        if blind {
+        if blind && !trial::planted(Bug::BlindIsFresh) {
             self.plan.stale_by(now + BLIND_GRACE);
         } else {
             // What happened meanwhile is told by now.

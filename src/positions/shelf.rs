@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::bus::{Bucket, BucketError};
 use crate::domain::Holdings;
 use crate::domain::account::AccountStatement;
+use crate::trial::{self, Point};
 use crate::wire;
 use crate::wire::subject::position_key;
 
@@ -124,6 +125,7 @@ impl<K: Keys> Shelf<K> {
             self.distrust(); // the bucket began anew, and knows none of our keys
         }
         self.revision = revision;
+        trial::at(Point::PositionsHalf, POSITIONS);
         self.write_each(holdings).await
     }
 

@@ -16,11 +16,15 @@ use nalpaca::sim::{Sim, SimConfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::judge::checker::Violation;
+use super::judge::feed_checker;
+use super::judge::feed_history::Bounds;
 use super::judge::history::{Ack, Asks, Command, Departure, History, Kind, Outcome, Request, VenueOrder};
 use super::proxy::{Proxy, Weather};
 use super::support::daemon::{Environment, KEY, SECRET};
 use super::support::world::{ACTION_STREAM, JOURNAL_STREAM, World, environment};
 use super::support::{Daemon, NatsServer, Release, proto};
+use super::witness::Witness;
 
 const ORDERS_CONSUMER: &str = "nalpaca-orders-consumer-v0";
 
@@ -28,6 +32,8 @@ const ORDERS_CONSUMER: &str = "nalpaca-orders-consumer-v0";
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for a world to come to rest once it is healed.
 const QUIESCE: Duration = Duration::from_secs(120);
+/// Longest wait until everything that was missed is told: a mute stream is found in half a minute.
+const FEED_QUIESCE: Duration = Duration::from_secs(45);
 /// Longest wait for the venue to carry out what it was told.
 const VENUE_QUIESCE: Duration = Duration::from_secs(5);
 /// Deadline of commands that name none.
@@ -43,6 +49,10 @@ pub(crate) struct Arena {
     pub(crate) patience: Duration,
     /// What was done to the world, and how often.
     pub(crate) faults: BTreeMap<String, usize>,
+    /// Who watches what is told.
+    pub(crate) witness: Witness,
+    /// What the drop copy and the mirrors are judged by; `None` where the trial takes away what they need.
+    pub(crate) feed: Option<Bounds>,
 }
 
 /// Publishes commands, and remembers them.
@@ -110,6 +120,7 @@ impl Setup {
         if !self.run {
             daemon.kill9();
         }
+        let witness = Witness::start(client.clone()).await;
         let jetstream = jetstream::new(client);
         let mut publisher = Publisher {
             jetstream: jetstream.clone(),
@@ -130,6 +141,8 @@ impl Setup {
             publisher,
             patience: QUIESCE,
             faults: BTreeMap::new(),
+            witness,
+            feed: None,
         }
     }
 }
@@ -225,7 +238,7 @@ fn wall_clock() -> Timestamp {
     Timestamp::now()
 }
 
-fn seconds(at: Timestamp) -> f64 {
+pub(crate) fn seconds(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
 
@@ -415,6 +428,18 @@ impl Arena {
             })
             .count();
         u64::try_from(watched).is_ok_and(|watched| watched >= left)
+    }
+
+    /// Waits until nothing is wrong with what was told, or nothing changes that any more.
+    pub(crate) async fn judge_feed(&self, bounds: Bounds) -> Vec<Violation> {
+        let give_up = Instant::now() + self.patience.min(FEED_QUIESCE);
+        loop {
+            let found = feed_checker::check(&self.witness.history(&self.world).await, bounds);
+            if found.is_empty() || Instant::now() > give_up {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
     }
 
     /// What the witnesses saw.

@@ -16,16 +16,21 @@ const RUNS_NEEDED: usize = 300;
 const FAULTS_NEEDED: usize = 3_000;
 const COMMANDS_NEEDED: usize = 50_000;
 /// Recoveries with a bar: the longest that may be at p99, in milliseconds.
-const BARS: [(&str, u64); 4] = [
+const BARS: [(&str, u64); 6] = [
     (KILL_TO_READY, 3_000),
     (KILL_TO_OUTCOME, 15_000),
     (NATS_TO_FLOW, 5_000),
     (UNKNOWN_TO_SETTLED, 20_000),
+    (DROP_TO_CLOSED, 5_000),
+    (MUTE_TO_CLOSED, 30_000),
 ];
 
 pub(crate) const KILL_TO_READY: &str = "daemon kill -9 to ready";
 pub(crate) const KILL_TO_OUTCOME: &str = "daemon kill -9 to the outcome of the command in flight";
 pub(crate) const NATS_TO_FLOW: &str = "nats restart to flow";
+pub(crate) const DROP_TO_CLOSED: &str = "stream dropped to gap closed";
+pub(crate) const MUTE_TO_CLOSED: &str = "stream mute to gap closed";
+pub(crate) const FILL_TO_SUBSCRIBER: &str = "fill at the venue to its subscriber";
 pub(crate) const UNKNOWN_TO_SETTLED: &str = "unknown outcome to settled, with a healthy venue";
 
 /// One run of the trials.
@@ -57,6 +62,9 @@ pub(crate) struct Evidence {
     pub(crate) caught: BTreeMap<String, String>,
     /// How long each recovery took, in milliseconds, sorted.
     pub(crate) recoveries_ms: BTreeMap<String, Spans>,
+    /// What else was counted.
+    #[serde(default)]
+    pub(crate) counts: BTreeMap<String, usize>,
 }
 
 /// Milliseconds, sorted; in a report one text, so that hundreds of them take one line.
@@ -118,6 +126,9 @@ impl Evidence {
                 violation.text
             ));
         }
+        for (what, count) in &report.counts {
+            *self.counts.entry((*what).to_owned()).or_default() += count;
+        }
         for (what, span) in &report.took {
             let Spans(spans) = self.recoveries_ms.entry((*what).to_owned()).or_default();
             let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
@@ -137,6 +148,7 @@ impl Evidence {
             (&mut self.outcomes, &other.outcomes),
             (&mut self.faults, &other.faults),
             (&mut self.wrong, &other.wrong),
+            (&mut self.counts, &other.counts),
         ] {
             for (name, count) in part {
                 *sum.entry(name.clone()).or_default() += count;
@@ -187,6 +199,9 @@ impl Evidence {
         }
         for (wrong, count) in &self.wrong {
             lines.push(format!("{count:>8} {wrong}"));
+        }
+        for (what, count) in &self.counts {
+            lines.push(format!("{count:>8} {what}"));
         }
         for (what, Spans(spans)) in &self.recoveries_ms {
             lines.push(format!("{what}: {}", percentiles(spans)));
@@ -256,10 +271,13 @@ pub(crate) fn summarize(directory: &Path) {
         ("commands published", sum.published, Some(COMMANDS_NEEDED)),
         ("commands acknowledged", sum.acknowledged, None),
         ("orders created", sum.orders, None),
-        ("planted bugs caught", sum.caught.len(), Some(25)),
+        ("planted bugs caught", sum.caught.len(), Some(37)),
     ] {
         let needed = needed.map(|needed| needed.to_string()).unwrap_or_default();
         text.push_str(&format!("| {name} | {count} | {needed} |\n"));
+    }
+    for (what, count) in &sum.counts {
+        text.push_str(&format!("| {what} | {count} |  |\n"));
     }
     for (wrong, count) in &sum.wrong {
         text.push_str(&format!("| **{wrong}** | **{count}** | 0 |\n"));

@@ -1,9 +1,11 @@
-//! Trials of the order path: the real daemon, a real nats-server and the simulated venue, with everything broken that
+//! Trials of the order path, the drop copy and the mirrors: the real daemon, a real nats-server and the simulated venue, with everything broken that
 //! can be broken. `make faults` runs the short form, `make faults ARGS="..."` anything else.
 
 mod arena;
+mod chance;
 mod crash;
 mod evidence;
+mod feed;
 mod judge;
 mod matrix;
 mod mix;
@@ -15,6 +17,7 @@ mod runner;
 #[expect(dead_code, unused_imports, reason = "tests use the rest")]
 mod support;
 mod trial;
+mod witness;
 
 fn main() -> std::process::ExitCode {
     runner::main()

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::arena::{Arena, Publisher, Setup, market, resting, valid_for};
+use super::chance::Chance;
 use super::judge::history::{Ack, Kind};
 use super::poison;
 use super::proxy::{Proxy, Weather};
@@ -21,43 +22,16 @@ const STORM: Duration = Duration::from_secs(12);
 /// Commands a run publishes at most.
 const COMMANDS_MAX: usize = 260;
 
-/// Numbers drawn from a seed (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `count`.
-    fn below(&mut self, count: usize) -> usize {
-        let count = u64::try_from(count.max(1)).unwrap_or(1);
-        usize::try_from(self.next() % count).unwrap_or_default()
-    }
-
-    fn among<'a, T>(&mut self, things: &'a [T]) -> &'a T {
-        &things[self.below(things.len())]
-    }
-
-    fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.next() % (to - from + 1))
-    }
-}
-
 /// One run.
 pub(crate) async fn run(seed: u64) -> Report {
     let mut trial = Trial::new(format!("mix {seed}"), seed);
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     let mut setup = Setup::new(seed);
     if chance.below(4) == 0 {
         setup.release = super::support::Release::Oldest;
     }
     let mut arena = setup.start().await;
-    let mut for_load = Chance(chance.next());
+    let mut for_load = Chance::new(chance.next());
     let poisons = {
         let Arena {
             world,
@@ -72,7 +46,7 @@ pub(crate) async fn run(seed: u64) -> Report {
             to_nats,
             to_venue,
             faults,
-            chance: Chance(chance.next()),
+            chance: Chance::new(chance.next()),
             poisons: 0,
         };
         tokio::join!(nemesis.rage(), load(publisher, &mut for_load));

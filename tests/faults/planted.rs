@@ -3,6 +3,7 @@
 use nalpaca::trial::{Bug, Point};
 
 use super::crash::{Case, Victim};
+use super::feed;
 use super::matrix;
 use super::trial::Report;
 
@@ -10,6 +11,7 @@ use super::trial::Report;
 enum Net {
     Matrix(&'static str),
     Crash(Victim, Point),
+    Feed(&'static str),
 }
 
 /// The trial that must catch a bug.
@@ -44,6 +46,21 @@ const fn net(bug: Bug) -> Net {
         }
         Bug::StrandedIsForgotten => Net::Matrix("nats: stranded commands"),
         Bug::HandBackIsAck => Net::Matrix("daemon: SIGTERM with orders in flight"),
+        Bug::CursorBeforePublish => Net::Feed(feed::CANCELED_MEANWHILE),
+        Bug::KeyedByTimestamp | Bug::NoBackFill | Bug::HeardBeforeMissed => Net::Feed(feed::DROPPED),
+        Bug::KeyedByQuantity | Bug::FillIsNotRead | Bug::OlderOverwrites | Bug::FlatIsNotWritten => {
+            Net::Feed(feed::FLAT)
+        }
+        Bug::RepeatIsNews => Net::Feed(feed::DUPLICATE),
+        Bug::BackFromTheEnd => Net::Feed(feed::REORDER),
+        Bug::GapIsIgnored => Net::Feed(feed::LOSE),
+        Bug::CleanEndIsCalm => Net::Feed(feed::ENDED),
+        Bug::SilenceIsCalm => Net::Feed(feed::MUTE),
+        Bug::FullIsDropped => Net::Feed(feed::BURST),
+        Bug::UnreadableIsPassedOver => Net::Feed(feed::UNREADABLE),
+        Bug::ElsewhereIsIgnored => Net::Feed(feed::FLAT),
+        Bug::FreshOnATimer => Net::Feed(feed::POSITIONS_FAIL),
+        Bug::BlindIsFresh => Net::Feed(feed::REFUSED),
         Bug::LeaseIgnored => Net::Matrix("daemon: a leader asleep before its last check, and a standby"),
     }
 }
@@ -52,6 +69,7 @@ const fn net(bug: Bug) -> Net {
 pub(crate) async fn run(bug: Bug, seed: u64) -> Report {
     let mut report = match net(bug) {
         Net::Matrix(name) => matrix::named(name).run(seed, Some(bug.as_str())).await,
+        Net::Feed(name) => feed::named(name).run(seed, Some(bug.as_str())).await,
         Net::Crash(victim, point) => Case::new(victim, point).run_with(seed, Some(bug.as_str())).await,
     };
     let trial = std::mem::replace(&mut report.name, format!("planted bug: {}", bug.as_str()));

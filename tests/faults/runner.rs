@@ -14,7 +14,7 @@ use nalpaca::trial::Bug;
 
 use super::evidence::{self, Evidence};
 use super::trial::Report;
-use super::{arena, crash, matrix, mix, planted};
+use super::{arena, crash, feed, matrix, mix, planted};
 
 /// A recovery that took longer is told at once.
 const SLOW: Duration = Duration::from_secs(20);
@@ -66,6 +66,10 @@ enum Suite {
     Matrix,
     /// Random mixes under load.
     Mix,
+    /// The drop copy and the mirrors: each fault and each point alone.
+    Feed,
+    /// The drop copy and the mirrors: random mixes while orders are filled.
+    FeedMix,
     /// Each planted bug; good is that it is caught.
     Planted,
 }
@@ -76,6 +80,8 @@ pub(crate) enum Job {
     Matrix(matrix::Scenario),
     Planted(Bug),
     Mix(u64),
+    Feed(feed::Scenario),
+    FeedMix(u64),
 }
 
 impl Job {
@@ -84,6 +90,8 @@ impl Job {
             Self::Crash(case) => case.name(),
             Self::Matrix(scenario) => scenario.name.clone(),
             Self::Mix(seed) => format!("mix {seed}"),
+            Self::Feed(scenario) => scenario.name.clone(),
+            Self::FeedMix(seed) => format!("feed mix {seed}"),
             Self::Planted(bug) => format!("planted bug: {}", bug.as_str()),
         }
     }
@@ -93,6 +101,8 @@ impl Job {
             Self::Crash(case) => case.run(seed).await,
             Self::Matrix(scenario) => scenario.run(seed, None).await,
             Self::Mix(seed) => mix::run(*seed).await,
+            Self::Feed(scenario) => scenario.run(seed, None).await,
+            Self::FeedMix(seed) => feed::mix(*seed).await,
             Self::Planted(bug) => planted::run(*bug, seed).await,
         }
     }
@@ -112,6 +122,10 @@ pub(crate) fn main() -> ExitCode {
         match suite {
             Suite::Crash => jobs.extend(crash::cases(arguments.short).into_iter().map(Job::Crash)),
             Suite::Mix => jobs.extend((0..arguments.runs).map(|run| Job::Mix(seed.wrapping_add(run)))),
+            Suite::Feed => jobs.extend(feed::scenarios(arguments.short).into_iter().map(Job::Feed)),
+            Suite::FeedMix => {
+                jobs.extend((0..arguments.runs).map(|run| Job::FeedMix(seed.wrapping_add(run))))
+            }
             Suite::Planted => jobs.extend(Bug::ALL.iter().copied().map(Job::Planted)),
             Suite::Matrix => jobs.extend(matrix::scenarios(arguments.short).into_iter().map(Job::Matrix)),
         }

@@ -12,6 +12,7 @@ pub(crate) struct Trial {
     name: String,
     seed: u64,
     took: Vec<(&'static str, Duration)>,
+    counts: BTreeMap<&'static str, usize>,
 }
 
 /// What came of a trial.
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) caught: Option<String>,
     /// How long it took to get over something.
     pub(crate) took: Vec<(&'static str, Duration)>,
+    /// What else was counted.
+    pub(crate) counts: BTreeMap<&'static str, usize>,
     /// The daemon's log, where something is wrong.
     pub(crate) log: String,
 }
@@ -43,7 +46,12 @@ impl Trial {
             name,
             seed,
             took: Vec::new(),
+            counts: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn counted(&mut self, what: &'static str, count: usize) {
+        *self.counts.entry(what).or_default() += count;
     }
 
     pub(crate) fn took(&mut self, what: &'static str, span: Duration) {
@@ -57,6 +65,9 @@ impl Trial {
         let history = arena.history().await;
         let mut report = self.report(&arena, &history);
         report.violations = checker::check(&history);
+        if let Some(bounds) = arena.feed {
+            report.violations.extend(arena.judge_feed(bounds).await);
+        }
         if !rested && report.violations.is_empty() {
             // A command that is still in the queue is none the less without an outcome, or its ack is not confirmed.
             report.violations.push(Violation {
@@ -102,6 +113,7 @@ impl Trial {
             is_mix: false,
             caught: None,
             took: self.took,
+            counts: self.counts,
             log: arena.world.daemon.log(),
         }
     }
@@ -144,6 +156,7 @@ impl Report {
             is_mix: false,
             caught: None,
             took: Vec::new(),
+            counts: BTreeMap::new(),
             log: String::new(),
         }
     }

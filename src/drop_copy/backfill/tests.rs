@@ -248,3 +248,30 @@ fn the_later_snapshot_of_an_order_counts() {
         .collect();
     assert_eq!(seen, [(Some(id(1)), "partially_filled"), (Some(id(2)), "new")]);
 }
+
+#[test]
+fn an_order_that_was_on_its_way_is_told_to_work_and_not_twice() {
+    let mut sequence = Sequence::default();
+    let new = order(1, "new", 0);
+    let memory = Memory {
+        orders: vec![new.clone()],
+        since: Timestamp::MAX, // it was placed long ago
+        ..Memory::default()
+    };
+    assert_eq!(
+        memory.untold(&sequence, Timestamp::MAX),
+        [],
+        "nothing is known of it"
+    );
+    let pending = ExecutionReport {
+        event: "pending_new".to_owned(),
+        order: order(1, "pending_new", 0),
+        ..recovered("pending_new".to_owned(), Timestamp::MIN, new, Timestamp::MIN)
+    };
+    sequence.note(&pending);
+    let untold = memory.untold(&sequence, Timestamp::MAX);
+    assert_eq!(untold.len(), 1);
+    assert_eq!(untold[0].event, "new");
+    sequence.note(&untold[0]);
+    assert_eq!(memory.untold(&sequence, Timestamp::MAX), []);
+}

@@ -1,8 +1,8 @@
 //! What was missed, told from what the venue remembers. Pure: no clock, no I/O.
 //!
 //! The venue remembers orders as they are now, and fills; of the events in between (`pending_cancel`, a refused
-//! replace) nothing is left, and nothing is made up. From an order that is alive and of which nothing was told comes
-//! its `new`; from the fills, in the order of their cumulative quantity because the listing's order is not
+//! replace) nothing is left, and nothing is made up. From an order that is alive and of which nothing was told, or
+//! only that it was on its way, comes its `new`; from the fills, in the order of their cumulative quantity because the listing's order is not
 //! reliable, each fill; from an order that is over, how it ended.
 
 use std::collections::{BTreeMap, HashMap};

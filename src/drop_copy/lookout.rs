@@ -142,6 +142,11 @@ impl<'a> Lookout<'a> {
         ids
     }
 
+    /// A new stream tells anew, and what was odd may not be any more.
+    pub(super) fn forget_odd(&mut self) {
+        self.odd.clear();
+    }
+
     /// Notes orders that looked untold and were not: which orders the venue lists as open is not documented to the last
     /// status.
     pub(super) fn are_odd(&mut self, ids: Vec<OrderId>) {

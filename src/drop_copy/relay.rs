@@ -134,6 +134,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             match self.next_event(&mut said).await {
                 Event::Said(Said::Listening(stream)) => {
                     self.stream = stream;
+                    self.lookout.forget_odd();
                     self.catch_up(stop).await;
                 }
                 Event::Said(Said::Heard(Heard::Report(report))) => self.hear(&report, stop).await,

@@ -192,6 +192,7 @@ impl OrderStates {
     /// lost then is told again at the next start, for the watermark has not passed it.
     pub async fn run(mut self) {
         let mut backoff = Backoff::new(Reason::Nats);
+        let mut failures = 0u32;
         let mut all_told = false;
         loop {
             let first = self.told.pending().first();
@@ -213,12 +214,18 @@ impl OrderStates {
                 continue;
             }
             match self.write(&id).await {
-                Ok(()) => backoff.reset(),
+                Ok(()) => {
+                    backoff.reset();
+                    failures = 0;
+                }
                 Err(error) => {
                     self.known.remove(&id);
-                    debug!(%error, client_order_id = %id, "an order's state is not written, trying again");
                     // Stale is no fault of the bucket's: somebody else was first.
                     if let WriteError::Unknown(_) = error {
+                        failures += 1;
+                        if failures.is_power_of_two() {
+                            warn!(%error, failures, "an order's state is not in the ledger yet, trying again");
+                        }
                         let pause = backoff.next_delay();
                         self.told.pending().postpone(&id, Instant::now() + pause);
                         tokio::time::sleep(pause).await;

@@ -216,7 +216,14 @@ fn at(spans: &[u64], share: usize) -> u64 {
 }
 
 fn percentiles(spans: &[u64]) -> String {
-    let seconds = |millis: u64| format!("{:.2} s", Duration::from_millis(millis).as_secs_f64());
+    let is_short = at(spans, 100) < 500;
+    let seconds = |millis: u64| {
+        if is_short {
+            format!("{millis} ms")
+        } else {
+            format!("{:.2} s", Duration::from_millis(millis).as_secs_f64())
+        }
+    };
     format!(
         "p50 {}, p99 {}, max {} of {}",
         seconds(at(spans, 50)),

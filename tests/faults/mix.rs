@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use super::arena::{Arena, Publisher, Setup, market, resting, valid_for};
 use super::chance::Chance;
+use super::feed::Hand;
+use super::judge::feed_history::Bounds;
 use super::judge::history::{Ack, Kind};
 use super::poison;
 use super::proxy::{Proxy, Weather};
@@ -31,6 +33,8 @@ pub(crate) async fn run(seed: u64) -> Report {
         setup.release = super::support::Release::Oldest;
     }
     let mut arena = setup.start().await;
+    arena.feed = Some(Bounds::default());
+    let mut hand = Hand::new(arena.world.sim.base_url(), Chance::new(chance.next()));
     let mut for_load = Chance::new(chance.next());
     let poisons = {
         let Arena {
@@ -49,7 +53,7 @@ pub(crate) async fn run(seed: u64) -> Report {
             chance: Chance::new(chance.next()),
             poisons: 0,
         };
-        tokio::join!(nemesis.rage(), load(publisher, &mut for_load));
+        tokio::join!(nemesis.rage(), load(publisher, &mut for_load), hand.work(STORM));
         nemesis.poisons
     };
     // Poison needs the whole arena, and comes where the daemon may just be down, up or half-way.
@@ -72,6 +76,7 @@ pub(crate) async fn run(seed: u64) -> Report {
     arena.heal().await;
     arena.world.daemon.ready().await;
     trial.took("healed to ready, after a storm", healed.elapsed());
+    trial.counted("fills at the venue", arena.world.sim.snapshot().fills().len());
     let bites: usize = arena.faults.values().sum();
     let published = arena.publisher.commands().len();
     let mut report = trial.conclude(arena).await;

@@ -64,11 +64,11 @@ pub(super) async fn listen<V: Venue>(
                 if since.elapsed() >= GOOD_STREAM {
                     backoff.reset();
                 }
-                sight.lost(&cause);
+                sight.lost(&format!("the stream of trade updates ended: {cause}"));
             }
             Err(refusal) => {
                 pause = pause_after(&refusal);
-                sight.lost(&refusal.to_string());
+                sight.lost(&format!("trade updates cannot be heard: {refusal}"));
             }
         }
         let pause = pause.max(backoff.next_delay());

@@ -411,7 +411,9 @@ impl<V: Venue, K: Keys> Task<V, K> {
         if blind && !trial::planted(Bug::BlindIsFresh) {
             self.plan.stale_by(now + BLIND_GRACE);
         } else {
-            // What happened meanwhile is told by now.
+            // What happened meanwhile is told by now. And a venue that is heard can be asked, whatever it was before.
+            self.plan.not_before = now;
+            self.plan.read_backoff.reset();
             self.plan.look_twice(now);
         }
     }

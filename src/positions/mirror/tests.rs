@@ -449,6 +449,24 @@ async fn while_fills_cannot_be_seen_nothing_is_fresh() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_venue_that_is_heard_again_is_asked_at_once() {
+    let world = World::default();
+    beside(&world, async |around| {
+        seconds(1.0).await;
+        world.set(|script| script.fail = true);
+        around.gateway.raise(ConditionName::Blind, "no stream", true);
+        around.handle.refresh();
+        seconds(90.0).await;
+        assert!(!world.is_fresh());
+        world.set(|script| script.fail = false);
+        around.gateway.clear(ConditionName::Blind);
+        seconds(1.5).await;
+        assert!(world.is_fresh(), "however long it was away");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fill_the_venue_does_not_answer_for_makes_its_positions_stale() {
     let world = World::default();
     beside(&world, async |around| {

@@ -94,9 +94,15 @@ lint: ## Check the shell scripts and compose.yaml
 
 # Where Helm cannot be had, the chart goes unchecked and says so; CI insists.
 .PHONY: helm-lint
-helm-lint: ## Lint the chart, render it, and hold the result against Kubernetes' schemas
+helm-lint: ## Lint the chart, render it, hold the result against Kubernetes' schemas, and ask the daemon whether it takes its settings
 	-$(TOOLS) helm
-	PYTHONPATH=.tools/helm $(PYTHON) scripts/lint_helm.py
+	$(PYTHON) scripts/helm_readme.py --check
+	$(CARGO) build --locked
+	NALPACA=target/debug/nalpaca PYTHONPATH=.tools/helm $(PYTHON) scripts/lint_helm.py
+
+.PHONY: helm-readme
+helm-readme: ## Write helm/README.md from the comments in helm/values.yaml
+	$(PYTHON) scripts/helm_readme.py
 
 .PHONY: proto
 proto: ## Record what proto/ promises in proto/descriptors.binpb, unless it breaks a promise

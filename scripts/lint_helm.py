@@ -3,8 +3,10 @@
     PYTHONPATH=.tools/helm python3 scripts/lint_helm.py
 """
 
+import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +20,8 @@ except (ImportError, OSError) as why:
     sys.exit(1 if os.environ.get("CI") else 0)
 
 CHART = "helm"
+# The program whose settings these are; without it nobody asks whether it takes them.
+NALPACA = os.environ.get("NALPACA")
 KUBERNETES = ["1.27", "1.32", "1.37"]  # the oldest that Chart.yaml allows, one between, the newest known
 
 faults = []
@@ -38,13 +42,60 @@ def refuses(values, what):
     faults.append(f"values with {what} were taken")
 
 
-def check_pod(case, deployment):
-    """What the "restricted" pod security standard asks for, and what keeps one gateway per account."""
-    expect(deployment["spec"]["replicas"] == 1, f"{case}: more than one gateway")
-    expect(deployment["spec"]["strategy"] == {"type": "Recreate"}, f"{case}: an upgrade would run two gateways")
-    pod = deployment["spec"]["template"]["spec"]
+def check_objects(case, objects):
+    """Rules no schema knows: names, selectors, and what monitors look for."""
+    [deployment] = [o for o in objects if o["kind"] == "Deployment"]
+    name = deployment["metadata"]["name"]
+    for o in objects:
+        expect(o["metadata"]["name"].startswith(name) or o["kind"] == "ServiceAccount", f"{case}: {o['kind']} is named otherwise")
+        expect(len(o["metadata"]["name"]) <= 63, f"{case}: the name of {o['kind']} is too long")
+        expect("LICENSE" not in str(o), f"{case}: a file crept into {o['kind']}")
+    template = deployment["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    ports = {port["name"] for port in template["spec"]["containers"][0].get("ports", [])}
+    for o in objects:
+        spec = o.get("spec", {})
+        selector = spec.get("selector") or spec.get("podSelector")
+        if not selector:
+            continue
+        wanted = selector.get("matchLabels", selector)
+        expect(wanted.items() <= labels.items(), f"{case}: {o['kind']} selects no pod of ours")
+        for endpoint in spec.get("endpoints", spec.get("podMetricsEndpoints", [])):
+            expect(endpoint["port"] in ports, f"{case}: {o['kind']} scrapes a port nobody has")
+
+
+def check_deployment(case, values, deployment):
+    """What keeps one daemon trading, and lets another one stand by."""
+    replicas = deployment["spec"]["replicas"]
+    strategy = deployment["spec"]["strategy"]
+    one = {"type": "Recreate"}
+    two = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    expect(strategy == (one if replicas == 1 else two), f"{case}: an upgrade would run one too many")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    ready = "/readyz" if replicas == 1 else "/readyz?standby=ready"
+    probes = {name: container[name]["httpGet"] for name in ["livenessProbe", "readinessProbe"] if name in container}
+    env = environment(container)
+    if env.get("DISABLE_METRICS") == "true":
+        expect(not probes and "ports" not in container, f"{case}: probes and ports without a listener")
+        return
+    expect(probes == {
+        "livenessProbe": {"path": "/livez", "port": "http"},
+        "readinessProbe": {"path": ready, "port": "http"},
+    }, f"{case}: the probes ask elsewhere: {probes}")
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    expect(str(ports["http"]) == env["METRICS_PORT"], f"{case}: the port is not METRICS_PORT")
+    expect(env["METRICS_HOST"] == "0.0.0.0", f"{case}: the probes cannot reach the pod")
+
+
+def environment(container):
+    """Variables with what stands for their values: those of secrets are made up."""
+    return {entry["name"]: entry.get("value", "made-up") for entry in container["env"]}
+
+
+def check_pod(case, pod):
+    """What the "restricted" pod security standard asks for, and what a daemon finds where its settings say."""
     expect(pod["automountServiceAccountToken"] is False, f"{case}: a service-account token is mounted")
-    expect(pod["terminationGracePeriodSeconds"] >= 45, f"{case}: the grace period is too short")
+    expect(pod["enableServiceLinks"] is False, f"{case}: service links look like settings")
     expect(pod["securityContext"]["runAsNonRoot"] is True, f"{case}: may run as root")
     expect(pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, f"{case}: no seccomp profile")
     [container] = pod["containers"]
@@ -53,17 +104,31 @@ def check_pod(case, deployment):
     expect(security["readOnlyRootFilesystem"] is True, f"{case}: may write to its file system")
     expect(security["capabilities"] == {"drop": ["ALL"]}, f"{case}: keeps capabilities")
 
-    env = {entry["name"]: entry for entry in container["env"]}
-    expect(len(env) == len(container["env"]), f"{case}: a variable is set twice")
-    for name in env:
+    names = [entry["name"] for entry in container["env"]]
+    expect(len(set(names)) == len(names), f"{case}: a variable is set twice")
+    extra = {"TZ"}
+    for name in set(names) - extra:
         expect(name in settings, f"{case}: {name} is not in .env.tmpl")
-    for name in ["ALPACA_API_KEY", "ALPACA_API_SECRET", "NATS_PASSWORD"]:
-        expect("valueFrom" in env.get(name, {}), f"{case}: {name} does not come from the secret")
-    expect(env.get("METRICS_HOST", {}).get("value") == "0.0.0.0", f"{case}: the probes cannot reach the pod")
-    ports = {entry["name"]: entry["containerPort"] for entry in container["ports"]}
-    expect(str(ports["http"]) == env.get("METRICS_PORT", {}).get("value"), f"{case}: the port is not METRICS_PORT")
-    for probe, path in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")]:
-        expect(container[probe]["httpGet"] == {"path": path, "port": "http"}, f"{case}: {probe} asks elsewhere")
+    for entry in container["env"]:
+        if re.search("SECRET|PASSWORD|OAUTH|TOKEN|SEED", entry["name"]):
+            expect("secretKeyRef" in entry.get("valueFrom", {}), f"{case}: {entry['name']} stands in plain sight")
+    mounts = {mount["name"]: mount["mountPath"] for mount in container.get("volumeMounts", [])}
+    volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
+    expect(mounts.keys() <= volumes.keys(), f"{case}: mounts of no volume: {mounts.keys() - volumes.keys()}")
+    files = {
+        f"{mounts[name]}/{item['path']}"
+        for name, volume in volumes.items()
+        for item in volume.get("secret", {}).get("items", [])
+    }
+    for entry in container["env"]:
+        if entry.get("value", "").startswith("/etc/nalpaca/"):
+            expect(entry["value"] in files, f"{case}: {entry['name']} names a file that is not mounted")
+    if NALPACA:
+        env = environment(container)
+        # Files are not there; what is in them is the user's.
+        env = {name: value for name, value in env.items() if not value.startswith("/etc/nalpaca/")}
+        told = subprocess.run([NALPACA, "check-config"], env=env, capture_output=True, text=True, timeout=60)
+        expect(told.returncode == 0, f"{case}: the daemon refuses its settings: {told.stderr}")
 
 
 settings = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", Path(".env.tmpl").read_text(), re.M))
@@ -77,24 +142,55 @@ for case in cases:
         # 1 is "icon is recommended" and the like.
         expect(message["severity"] < 2, f"{case}: {message['path']}: {message['error']}")
     rendered = chart.render(values, name="test", namespace="trading")
+    expect("rollout status" in next(text for path, text in rendered.items() if path.endswith("NOTES.txt")), f"{case}: no notes")
     objects = [o for path, text in rendered.items() if path.endswith(".yaml") for o in yaml.safe_load_all(text) if o]
     for version in KUBERNETES:
         for manifest in objects:
+            if manifest["apiVersion"].startswith("monitoring.coreos.com/"):
+                continue  # the operator's own
             try:
                 kubernetes_validate.validate(manifest, version, strict=True)
             except kubernetes_validate.ValidationError as why:
                 faults.append(f"{case}: Kubernetes {version}: {manifest['kind']}: {why.message}")
-    deployments = [manifest for manifest in objects if manifest["kind"] == "Deployment"]
-    expect(len(deployments) == 1, f"{case}: {len(deployments)} deployments")
-    for deployment in deployments:
-        check_pod(case, deployment)
+    check_objects(case, objects)
+    [deployment] = [manifest for manifest in objects if manifest["kind"] == "Deployment"]
+    check_deployment(case, values, deployment)
+    pod = deployment["spec"]["template"]["spec"]
+    check_pod(case, pod)
+    span = environment(pod["containers"][0])["SHUTDOWN_TIMEOUT"]
+    expect(pod["terminationGracePeriodSeconds"] > {"30s": 30, "1m30s": 90}[span], f"{case}: killed before it has stopped")
+    [test] = [manifest for manifest in objects if manifest["kind"] == "Pod"]
+    check_pod(f"{case}, test", test["spec"])
+    expect(environment(test["spec"]["containers"][0])["PROVISION"] == "verify", f"{case}: the test changes things")
+    if case.name == "go-values.yaml":
+        env = environment(pod["containers"][0])
+        expected = {
+            "ACTION_STREAM": "desk-action-stream-v0", "DATA_STREAM": "desk-data-stream-v0", "NATS_KV_BUCKET": "positions-v0",
+            "ORDER_CONSUMER": "desk-orders-consumer-v0", "CANCEL_CONSUMER": "desk-cancel-consumer-v0",
+            "ALPACA_API_KEY": "PKEXAMPLE", "NATS_USER": "nalpaca", "LOG_LEVEL": "error",
+        }
+        expect(expected.items() <= env.items(), f"{case}: old values are lost: {expected.items() - env.items()}")
 
-good = {"secrets": {"name": "alpaca"}}
-refuses({}, "no secret")
-refuses({**good, "prot": 8088}, "a misspelt name")
-refuses({**good, "env": {"ALPACA_API_SECRET": "x"}}, "a secret in plain sight")
-refuses({**good, "env": {"ORDERS_MAX_IN_FLIGHT": 8}}, "a number where the environment wants text")
-refuses({**good, "image": {"tag": "latest"}}, "an unpinned image")
+stream = {"name": "a", "discard": "old", "max_msgs": 5, "max_age": 0, "storage": "file"}
+for what, values in {
+    "no secret": {"secrets": {"name": ""}},
+    "a misspelt name": {"prot": 8088},
+    "a misspelt name inside": {"metrics": {"prot": 8088}},
+    "a secret in plain sight": {"env": {"ALPACA_API_SECRET": "x"}},
+    "an OAuth token in plain sight": {"alpaca": {"oauth": "x"}},
+    "a number where the environment wants text": {"env": {"ORDERS_MAX_IN_FLIGHT": 8}},
+    "an unpinned image": {"image": {"tag": "latest"}},
+    "a stream that drops commands": {"nats": {"initJob": {"actionStream": stream}}},
+    "a stream that drops commands, as text": {"nats": {"initJob": {"actionStream": json.dumps(stream)}}},
+    "a stream in memory": {"nats": {"initJob": {"actionStream": {"storage": "memory"}}}},
+    "text that is no JSON": {"orders": {"consumerConfig": "{"}},
+    "autoscaling": {"autoscaling": {"enabled": True}},
+    "three daemons": {"replicaCount": 3},
+    "a budget for one daemon": {"podDisruptionBudget": {"enabled": True}},
+    "a monitor of nothing": {"metrics": {"disabled": True, "podMonitor": {"enabled": True}}},
+    "a span nobody can read": {"conf": {"shutdownTimeout": "soon"}},
+}.items():
+    refuses({**{"secrets": {"name": "alpaca"}}, **values}, what)
 
 for fault in faults:
     print(fault, file=sys.stderr)

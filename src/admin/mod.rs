@@ -127,10 +127,14 @@ async fn livez() -> Response {
     text(StatusCode::OK, "ok\n".to_owned())
 }
 
-/// Everything is always listed, so `?verbose`, which Kubernetes' own probes know, changes nothing.
-async fn readyz(State(shared): State<Shared>) -> Response {
+/// Everything is always listed, so `?verbose`, which Kubernetes' own probes know, changes nothing. With
+/// `?standby=ready` a daemon that stands by is as good as ready.
+async fn readyz(State(shared): State<Shared>, uri: Uri) -> Response {
     let report = shared.readiness.report();
-    let status = if report.ready {
+    let takes_standby = uri
+        .query()
+        .is_some_and(|query| query.split('&').any(|asked| asked == "standby=ready"));
+    let status = if report.ready || (takes_standby && report.stands_by) {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE

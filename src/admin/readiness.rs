@@ -4,6 +4,9 @@
 //! informational while they hold no orders: the daemon was told to trade without trade updates, the stale value says
 //! so itself, the difference loses nothing. Being unready would mend none of them and hide the next fault. A mode
 //! (halted, cancel only) is a person's decision and no fault, so it does not unready either; it is listed.
+//!
+//! A daemon that stands by is not ready: it does not trade. Whoever asks with `?standby=ready` wants to know whether
+//! each daemon does what it should, and takes standing by for that.
 
 use tokio::sync::watch;
 
@@ -35,6 +38,8 @@ impl Started {
 /// An answer of `/readyz`.
 pub(super) struct Report {
     pub(super) ready: bool,
+    /// Another daemon leads, and nothing keeps this one from taking over.
+    pub(super) stands_by: bool,
     pub(super) lines: String,
 }
 
@@ -68,9 +73,26 @@ impl Readiness {
                 }
             }
         }
+        let keeps_back = |condition: &Condition| match condition.name {
+            ConditionName::Standby | ConditionName::Reconciling => false,
+            ConditionName::NatsDisconnected
+            | ConditionName::Blind
+            | ConditionName::AccountRefused
+            | ConditionName::Drift
+            | ConditionName::Stuck
+            | ConditionName::Unwritable
+            | ConditionName::PositionsStale
+            | ConditionName::PositionsDiffer
+            | ConditionName::Stopping => !is_informational(condition),
+        };
+        let stands_by = state.has(ConditionName::Standby) && !state.conditions.iter().any(keeps_back);
         lines.push_str(&format!("mode {}\n", mode(state.mode)));
         lines.push_str(if ready { "ready\n" } else { "not ready\n" });
-        Report { ready, lines }
+        Report {
+            ready,
+            stands_by,
+            lines,
+        }
     }
 }
 

@@ -96,6 +96,24 @@ async fn readiness_rises_and_falls_with_its_latches() {
 }
 
 #[tokio::test]
+async fn one_that_stands_by_is_ready_for_those_who_ask_for_that() {
+    let running = Running::start().await;
+    let is_good = async |page: &str| running.ask(page).await.starts_with("HTTP/1.1 200 ");
+    assert!(!is_good("GET /readyz?standby=ready").await, "it has just started");
+    running.raise(ConditionName::Reconciling, true);
+    running.raise(ConditionName::Standby, true);
+    assert!(is_good("GET /readyz?standby=ready").await);
+    assert!(is_good("GET /readyz?verbose&standby=ready").await);
+    assert!(!is_good("GET /readyz").await);
+    assert!(!is_good("GET /readyz?standby=ready1").await);
+    running.raise(ConditionName::NatsDisconnected, true);
+    assert!(
+        !is_good("GET /readyz?standby=ready").await,
+        "it could not take over"
+    );
+}
+
+#[tokio::test]
 async fn the_other_pages_answer() {
     let running = Running::start().await;
     let livez = running.ask("GET /livez").await;

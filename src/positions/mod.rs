@@ -16,7 +16,7 @@
 //!   was told and the venue has not answered since, or when it is old.
 //!
 //! Deliberately absent: positions computed from fills. The venue's positions lag its fills by up to a second, which a
-//! second look covers. The sum of the fills is kept only to be compared ([`fold`]); where it differs, the venue wins.
+//! second look covers. The sum of the fills is kept only to be compared (`fold`); where it differs, the venue wins.
 
 mod fold;
 mod mirror;

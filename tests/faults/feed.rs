@@ -529,6 +529,16 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
             Box::pin(canceled_meanwhile(arena, hand))
         }),
     ];
+    // Some spans are wanted often, from whatever moment.
+    for (name, times) in [(MUTE, 5), (DROPPED, 10)] {
+        let scenario = all.iter().find(|scenario| scenario.name == name);
+        let scenario = scenario.cloned().expect("it is above");
+        all.extend((0..times).map(|time| Scenario {
+            name: format!("{name}, once more ({time})"),
+            slow: true,
+            ..scenario.clone()
+        }));
+    }
     if let Some(scenario) = all
         .iter_mut()
         .find(|scenario| scenario.name == CANCELED_MEANWHILE)
@@ -741,6 +751,9 @@ async fn dropped(arena: &mut Arena, hand: &mut Hand, trial: &mut Trial, fault: &
 
 /// The stream answers pings and tells nothing any more.
 async fn mute(arena: &mut Arena, hand: &mut Hand, trial: &mut Trial) -> Result<(), String> {
+    // A look at the venue is due every quarter of a minute.
+    let pause = hand.chance.millis(0, 12_000);
+    hand.work(pause).await;
     arena.world.sim.mute_streams(true);
     let began = Instant::now();
     arena.note("stream mute");

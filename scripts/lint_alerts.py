@@ -1,0 +1,59 @@
+"""Holds the alerts against the metrics, conditions and outcomes there are, and against the runbook; tries them.
+
+    PYTHONPATH=.tools/lint python3 scripts/lint_alerts.py
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ALERTS = "helm/files/alerts.yaml"
+faults = []
+
+
+def expect(holds, text):
+    if not holds:
+        faults.append(text)
+
+
+source = Path("src/telemetry/metrics.rs").read_text()
+metrics = set(re.findall(r'"(nalpaca_[a-z_]+)"', source))
+words = {
+    "name": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/gateway.rs").read_text())),
+    "outcome": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/outcome.rs").read_text())),
+    "status": set(re.findall(r'=> "([0-9a-z]+)"', source)),
+}
+entries = set(re.findall(r"^## (\w+)$", Path("docs/runbook.md").read_text(), re.M))
+rules = [rule for group in yaml.safe_load(Path(ALERTS).read_text())["groups"] for rule in group["rules"]]
+names = [rule["alert"] for rule in rules]
+expect(len(set(names)) == len(names), "an alert is there twice")
+expect(set(names) == entries, f"alerts and runbook differ: {set(names) ^ entries}")
+for rule in rules:
+    for metric in re.findall(r"nalpaca_[a-z_]+", rule["expr"]):
+        base = re.sub("_(bucket|count|sum)$", "", metric)
+        expect(metric in metrics or base in metrics, f"{rule['alert']}: there is no metric {metric}")
+    for label, text in re.findall(r'(\w+)=~?"([^"]*)"', rule["expr"]):
+        for word in text.split("|"):
+            expect(word in words[label], f"{rule['alert']}: no {label} is {word!r}")
+    expect(rule["labels"]["severity"] in ["critical", "warning"], f"{rule['alert']}: how bad is it?")
+
+promtool = shutil.which("promtool", path=f".tools/bin:{os.environ['PATH']}")
+if promtool:
+    for command in [["check", "rules", ALERTS], ["test", "rules", "scripts/alerts_test.yaml"]]:
+        told = subprocess.run([promtool, *command], capture_output=True, text=True, timeout=120)
+        expect(told.returncode == 0, f"promtool {' '.join(command)}: {told.stdout}{told.stderr}")
+else:
+    print("the alerts were NOT tried: there is no promtool (Debian: apt-get install prometheus)", file=sys.stderr)
+    if os.environ.get("CI"):
+        sys.exit(1)
+
+for fault in faults:
+    print(fault, file=sys.stderr)
+if faults:
+    sys.exit(1)
+print(f"{len(names)} alerts: their metrics and words exist, and each has its entry in the runbook")

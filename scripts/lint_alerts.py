@@ -1,8 +1,9 @@
-"""Holds the alerts against the metrics, conditions and outcomes there are, and against the runbook; tries them.
+"""Holds the alerts and the dashboard against the metrics, conditions and outcomes there are, and against the runbook; tries them.
 
     PYTHONPATH=.tools/lint python3 scripts/lint_alerts.py
 """
 
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ def expect(holds, text):
 
 
 source = Path("src/telemetry/metrics.rs").read_text()
-metrics = set(re.findall(r'"(nalpaca_[a-z_]+)"', source))
+metrics = set(re.findall(r'^const \w+: &str = "(nalpaca_[a-z_]+)"', source, re.M))
 words = {
     "name": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/gateway.rs").read_text())),
     "outcome": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/outcome.rs").read_text())),
@@ -42,9 +43,26 @@ for rule in rules:
             expect(word in words[label], f"{rule['alert']}: no {label} is {word!r}")
     expect(rule["labels"]["severity"] in ["critical", "warning"], f"{rule['alert']}: how bad is it?")
 
+# Every metric is to be seen somewhere, and what is shown exists.
+board = json.loads(Path("helm/files/dashboard.json").read_text())
+shown = set()
+places = set()
+for panel in board["panels"]:
+    for target in panel["targets"]:
+        for metric in re.findall(r"nalpaca_[a-z_]+", target["expr"]):
+            base = re.sub("_(bucket|count|sum)$", "", metric)
+            expect(metric in metrics or base in metrics, f"dashboard, {panel['title']}: there is no metric {metric}")
+            shown |= {metric, base}
+    place = panel["gridPos"]
+    cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+    expect(not cells & places and place["x"] + place["w"] <= 24, f"dashboard, {panel['title']}: lies over another")
+    places |= cells
+expect(metrics <= shown, f"metrics nobody sees on the dashboard: {metrics - shown}")
+
 promtool = shutil.which("promtool", path=f".tools/bin:{os.environ['PATH']}")
 if promtool:
-    for command in [["check", "rules", ALERTS], ["test", "rules", "scripts/alerts_test.yaml"]]:
+    config = ["check", "config", "--syntax-only", "monitoring/prometheus.yaml"]
+    for command in [config, ["check", "rules", ALERTS], ["test", "rules", "scripts/alerts_test.yaml"]]:
         told = subprocess.run([promtool, *command], capture_output=True, text=True, timeout=120)
         expect(told.returncode == 0, f"promtool {' '.join(command)}: {told.stdout}{told.stderr}")
 else:
@@ -56,4 +74,4 @@ for fault in faults:
     print(fault, file=sys.stderr)
 if faults:
     sys.exit(1)
-print(f"{len(names)} alerts: their metrics and words exist, and each has its entry in the runbook")
+print(f"{len(names)} alerts and {len(board['panels'])} panels: their metrics and words exist, and each has its entry in the runbook")

@@ -61,7 +61,12 @@ def check_compose(known):
         for port in spec.get("ports", []):
             expect(port.startswith("127.0.0.1:"), f"compose.yaml: {service}: port {port} is open to the network")
         for volume in spec.get("volumes", []):
-            expect(volume.split(":")[0] in compose["volumes"], f"compose.yaml: {service}: no such volume: {volume}")
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                expect(Path(source).exists(), f"compose.yaml: {service}: {source} does not exist")
+                expect(volume.endswith(":ro"), f"compose.yaml: {service}: may write to {source}")
+            else:
+                expect(source in compose["volumes"], f"compose.yaml: {service}: no such volume: {volume}")
 
 
 def check_image(known):

@@ -164,6 +164,9 @@ for case in cases:
     expect(environment(test["spec"]["containers"][0])["PROVISION"] == "verify", f"{case}: the test changes things")
     for rule in (o for o in objects if o["kind"] == "PrometheusRule"):
         expect(rule["spec"] == yaml.safe_load(Path(CHART, "files/alerts.yaml").read_text()), f"{case}: the alerts are others")
+    for board in (o for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"].endswith("-dashboard")):
+        shown = json.loads(board["data"]["nalpaca.json"])
+        expect(shown == json.loads(Path(CHART, "files/dashboard.json").read_text()), f"{case}: the dashboard is another")
     if case.name == "go-values.yaml":
         env = environment(pod["containers"][0])
         expected = {

@@ -38,6 +38,11 @@ impl Clock {
         Timestamp::now().saturating_add(offset).unwrap_or(Timestamp::MAX)
     }
 
+    /// How long ago something was; nothing for what is yet to come.
+    pub fn since(&self, at: Timestamp) -> std::time::Duration {
+        std::time::Duration::try_from(self.now().duration_since(at)).unwrap_or_default()
+    }
+
     /// A clock that says `now`, and goes with tokio's from here on: for tests with paused time.
     #[cfg(test)]
     pub(crate) fn tied_to_tokio(now: Timestamp) -> Self {

@@ -10,7 +10,7 @@
 
 use tokio::sync::watch;
 
-use crate::domain::{Condition, ConditionName, GatewayMode, GatewayState};
+use crate::domain::{Condition, ConditionName, GatewayState};
 
 /// What `/readyz` reads. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ impl Readiness {
             | ConditionName::Stopping => !is_informational(condition),
         };
         let stands_by = state.has(ConditionName::Standby) && !state.conditions.iter().any(keeps_back);
-        lines.push_str(&format!("mode {}\n", mode(state.mode)));
+        lines.push_str(&format!("mode {}\n", state.mode.as_str()));
         lines.push_str(if ready { "ready\n" } else { "not ready\n" });
         Report {
             ready,
@@ -109,14 +109,5 @@ const fn is_informational(condition: &Condition) -> bool {
         | ConditionName::Stuck
         | ConditionName::Unwritable
         | ConditionName::Stopping => false,
-    }
-}
-
-const fn mode(mode: GatewayMode) -> &'static str {
-    match mode {
-        GatewayMode::Normal => "normal",
-        GatewayMode::ReduceOnly => "reduce_only",
-        GatewayMode::CancelOnly => "cancel_only",
-        GatewayMode::Halted => "halted",
     }
 }

@@ -49,9 +49,13 @@ pub(super) async fn follow_link(connection: Connection, gateway: Gateway) {
 /// Reads the gauges that nobody pushes.
 pub(super) async fn measure(recorder: MetricsHandle, gateway: Gateway, venue: rest::Client, beats: Beats) {
     let mut tick = tokio::time::interval(MEASURE_INTERVAL);
+    let process = metrics_process::Collector::default();
+    process.describe();
     loop {
         tick.tick().await;
         recorder.run_upkeep();
+        process.collect();
+        metrics::mode(gateway.state().mode);
         metrics::rate_budget_remaining(venue.pacer().remaining());
         metrics::deliveries_in_hand(beats.len());
         for name in ConditionName::ALL {
@@ -170,6 +174,9 @@ pub(super) async fn watch_drift(watch: DriftWatch) {
                     .as_ref()
                     .map_or(0, |earlier| earlier.stranded.min(now.stranded));
                 metrics::commands_stranded(stranded);
+                for (consumer, pending) in &now.pending {
+                    metrics::commands_pending(consumer, *pending);
+                }
                 if stranded > 0 {
                     warn!(stranded, "commands are stranded, they are taken up by sequence");
                 }

@@ -24,6 +24,8 @@ pub struct Census {
     pub ledger_created: i128,
     /// The last revision the ledger gave away.
     pub ledger_revision: u64,
+    /// Commands each consumer has still to hand out, by its name.
+    pub pending: Vec<(String, u64)>,
     /// Commands that are stored, and that no consumer will ever hand out again.
     pub stranded: u64,
 }
@@ -44,6 +46,7 @@ impl Census {
             .map_err(|error| fail(&error))?;
         let ledger = ledger.cached_info();
         let mut waiting = 0;
+        let mut pending = Vec::new();
         let mut consumers_created = Vec::new();
         let handle = jetstream
             .get_stream_no_info(&names.action_stream)
@@ -52,6 +55,7 @@ impl Census {
         // The consumers first: what is stored or acked in between makes a command more, never one less.
         for name in [&names.orders_consumer, &names.cancel_consumer] {
             let info: consumer::Info = handle.consumer_info(name).await.map_err(|error| fail(&error))?;
+            pending.push((name.clone(), info.num_pending));
             waiting += info.num_pending + u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
             consumers_created.push(info.created.unix_timestamp_nanos());
         }
@@ -67,6 +71,7 @@ impl Census {
             consumers_created,
             ledger_created: ledger.created.unix_timestamp_nanos(),
             ledger_revision: ledger.state.last_sequence,
+            pending,
             stranded: stream.state.messages.saturating_sub(waiting),
         })
     }
@@ -104,6 +109,7 @@ mod tests {
             consumers_created: vec![2, 3],
             ledger_created: 4,
             ledger_revision: 20,
+            pending: Vec::new(),
             stranded: 0,
         };
         let later = Census {

@@ -16,6 +16,21 @@ pub enum GatewayMode {
     Halted,
 }
 
+impl GatewayMode {
+    /// Every mode, for metrics.
+    pub const ALL: [Self; 4] = [Self::Normal, Self::ReduceOnly, Self::CancelOnly, Self::Halted];
+
+    /// The word used in logs, states and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::ReduceOnly => "reduce_only",
+            Self::CancelOnly => "cancel_only",
+            Self::Halted => "halted",
+        }
+    }
+}
+
 /// Which venue the gateway faces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {

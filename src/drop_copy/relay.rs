@@ -245,7 +245,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             sleep(backoff.next_delay()).await;
         }
         self.published += 1;
-        metrics::update_published();
+        metrics::update_published(report.recovered);
         if report.is_fill() {
             self.listeners.tell_of_fill(report);
         }

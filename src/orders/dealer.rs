@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::doubts::Doubts;
 use super::trouble::Troubles;
 use crate::alpaca::rest::ReadError;
 use crate::backoff::{Backoff, Reason};
@@ -34,6 +35,8 @@ pub(super) struct Dealer<V> {
     pub(super) lease: Lease,
     /// Who cannot store what it must.
     pub(super) troubles: Troubles,
+    /// Orders the venue is asked about.
+    pub(super) doubts: Doubts,
     /// POSTs on the wire at once.
     pub(super) in_flight: Semaphore,
     /// Nothing new begins once this is cancelled; what is on the wire is seen to its end.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span, warn};
 
 use super::dealer::{Dealer, Marks};
+use super::doubts::Doubts;
 use super::in_hand::{OrderInHand, Origin, Work};
 use super::intake::Taken;
 use super::lanes::{Lanes, Line};
@@ -117,6 +118,7 @@ impl<V: Venue> Desk<V> {
             marks: Marks::default(),
             lease,
             troubles: Troubles::default(),
+            doubts: Doubts::default(),
             absence_grace: ABSENCE_GRACE.max(policy.request_timeout + Duration::from_secs(1)),
             in_flight: Semaphore::new(policy.max_in_flight.max(1)),
             stop,
@@ -170,6 +172,8 @@ impl<V: Venue> Desk<V> {
         metrics::command_read(subject.kind);
         if delivery.delivered > 1 {
             metrics::redelivered();
+        } else {
+            metrics::command_taken(desk.dealer.clock.since(delivery.stored_at));
         }
         let span = info_span!(
             "command",

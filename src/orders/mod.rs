@@ -26,6 +26,7 @@ mod cancel;
 mod close;
 mod dealer;
 mod desk;
+mod doubts;
 mod gate;
 mod in_hand;
 mod intake;

@@ -66,6 +66,7 @@ async fn ask_for<V: Venue>(
     grace: Duration,
     deadline: Option<Timestamp>,
 ) -> Asked {
+    let _doubt = dealer.doubts.begin(dealer.clock.now());
     let mut backoff = Backoff::new(Reason::LookUp);
     let mut absences = 0;
     loop {
@@ -130,6 +131,7 @@ pub(super) async fn watch<V: Venue>(
     asked: Option<&Placement>,
     since: Timestamp,
 ) -> Option<Verdict> {
+    let _doubt = dealer.doubts.begin(since);
     let mut pause = Backoff::between(Duration::from_secs(5), Duration::from_secs(300));
     let mut absences = 0;
     loop {

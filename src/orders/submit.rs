@@ -16,6 +16,7 @@ use crate::alpaca::{Lane, Permit};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::outcome::Refusal;
 use crate::domain::{ClientOrderId, CommandId, ConditionName, Placement, Verdict};
+use crate::telemetry::metrics;
 use crate::trial::{self, Bug, Point};
 
 /// What is known when sending begins.
@@ -189,6 +190,9 @@ async fn send_once<V: Venue>(
     }
     trial::at(Point::Checked, submission.id.as_str());
     submission.attempts += 1;
+    if submission.attempts == 1 {
+        metrics::order_sent(dealer.clock.since(submission.stored_at));
+    }
     let renamed = (trial::planted(Bug::FreshIdOnRetry) && submission.attempts > 1)
         .then(|| ClientOrderId::parse(&format!("{}-{}", submission.id, submission.attempts)).ok())
         .flatten();

@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::domain::{CommandKind, ConditionName, Verdict};
+use crate::domain::{CommandKind, ConditionName, GatewayMode, Verdict};
 
 const BUILD_INFO: &str = "nalpaca_build_info";
 const CONFIG_WARNINGS: &str = "nalpaca_config_warnings";
@@ -20,6 +21,13 @@ const STREAM_MUTE: &str = "nalpaca_stream_mute_total";
 const COMMANDS: &str = "nalpaca_commands_total";
 const OUTCOMES: &str = "nalpaca_outcomes_total";
 const PUBLISH_TO_OUTCOME: &str = "nalpaca_publish_to_outcome_seconds";
+const PUBLISH_TO_TAKEN: &str = "nalpaca_publish_to_taken_seconds";
+const PUBLISH_TO_POST: &str = "nalpaca_publish_to_post_seconds";
+const IN_DOUBT: &str = "nalpaca_orders_in_doubt";
+const OLDEST_DOUBT: &str = "nalpaca_oldest_doubt_timestamp_seconds";
+const PENDING: &str = "nalpaca_commands_pending";
+const MODE: &str = "nalpaca_mode";
+const UPDATES_RECOVERED: &str = "nalpaca_updates_recovered_total";
 const DELIVERIES_IN_HAND: &str = "nalpaca_deliveries_in_hand";
 const REDELIVERED: &str = "nalpaca_redelivered_total";
 const DEAD_LETTERS: &str = "nalpaca_dead_letters_total";
@@ -45,7 +53,49 @@ enum Type {
 }
 
 /// Name, type, unit of measure and meaning of every metric.
-const FAMILIES: [(&str, Type, Unit, &str); 24] = [
+const FAMILIES: [(&str, Type, Unit, &str); 31] = [
+    (
+        PUBLISH_TO_TAKEN,
+        Type::Histogram,
+        Unit::Seconds,
+        "From when NATS stored a command to when it was taken up.",
+    ),
+    (
+        PUBLISH_TO_POST,
+        Type::Histogram,
+        Unit::Seconds,
+        "From when NATS stored a command to the first byte of its order's first POST.",
+    ),
+    (
+        IN_DOUBT,
+        Type::Gauge,
+        Unit::Count,
+        "Orders of which nobody knows whether the venue has them.",
+    ),
+    (
+        OLDEST_DOUBT,
+        Type::Gauge,
+        Unit::Seconds,
+        "Since when the oldest of them has been in doubt, in seconds since 1970; 0 when none is.",
+    ),
+    (
+        PENDING,
+        Type::Gauge,
+        Unit::Count,
+        "Commands a consumer has still to hand out.",
+    ),
+    (
+        MODE,
+        Type::Gauge,
+        Unit::Count,
+        "1 for the mode the gateway is in.",
+    ),
+    (
+        UPDATES_RECOVERED,
+        Type::Counter,
+        Unit::Count,
+        "Order events that were not heard, and found by asking.",
+    ),
     (
         BUILD_INFO,
         Type::Gauge,
@@ -192,6 +242,11 @@ const OUTCOME_BUCKETS: [f64; 13] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
 
+/// What passes before the venue is reached: a millisecond or two, unless something is held.
+const STAGE_BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0,
+];
+
 /// Around the venue's usual 20 to 200 ms, and up to the default timeout of ten seconds.
 const REQUEST_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -238,6 +293,8 @@ fn recorder() -> PrometheusRecorder {
             .expect("the lists of buckets above are not empty")
     };
     let builder = with_buckets(PrometheusBuilder::new(), PUBLISH_TO_OUTCOME, &OUTCOME_BUCKETS);
+    let builder = with_buckets(builder, PUBLISH_TO_TAKEN, &STAGE_BUCKETS);
+    let builder = with_buckets(builder, PUBLISH_TO_POST, &STAGE_BUCKETS);
     with_buckets(builder, VENUE_REQUEST, &REQUEST_BUCKETS).build_recorder()
 }
 
@@ -257,12 +314,15 @@ fn begin() {
     commands_stranded(0);
     stream_up(false);
     deliveries_in_hand(0);
+    orders_in_doubt(0, None);
+    mode(GatewayMode::Normal);
     for name in [
         NATS_RECONNECTS,
         REDELIVERED,
         ADOPTED,
         STREAM_MUTE,
         UPDATES_PUBLISHED,
+        UPDATES_RECOVERED,
         POSITIONS_DIFFERED,
     ] {
         counter!(name).absolute(0);
@@ -328,6 +388,34 @@ pub fn outcome_settled(kind: CommandKind, verdict: &Verdict, since_stored: Durat
     }
 }
 
+/// A command was taken, so long after it was stored.
+pub fn command_taken(since_stored: Duration) {
+    histogram!(PUBLISH_TO_TAKEN).record(since_stored.as_secs_f64());
+}
+
+/// An order's first POST begins, so long after its command was stored.
+pub fn order_sent(since_stored: Duration) {
+    histogram!(PUBLISH_TO_POST).record(since_stored.as_secs_f64());
+}
+
+/// Orders the venue is asked about, and since when the oldest of them.
+pub fn orders_in_doubt(count: usize, oldest: Option<Timestamp>) {
+    gauge!(IN_DOUBT).set(count as f64);
+    gauge!(OLDEST_DOUBT).set(oldest.map_or(0.0, |at| at.as_duration().as_secs_f64()));
+}
+
+/// Commands a consumer has still to hand out. The name is one of two settings.
+pub fn commands_pending(consumer: &str, count: u64) {
+    gauge!(PENDING, "consumer" => consumer.to_owned()).set(count as f64);
+}
+
+/// What is let through.
+pub fn mode(now: GatewayMode) {
+    for mode in GatewayMode::ALL {
+        gauge!(MODE, "mode" => mode.as_str()).set(truth(mode == now));
+    }
+}
+
 /// Deliveries taken and not yet settled.
 pub fn deliveries_in_hand(count: usize) {
     gauge!(DELIVERIES_IN_HAND).set(count as f64);
@@ -359,8 +447,9 @@ pub fn update_heard(event: &str) {
 }
 
 /// The journal confirmed an order event.
-pub fn update_published() {
+pub fn update_published(recovered: bool) {
     counter!(UPDATES_PUBLISHED).increment(1);
+    counter!(UPDATES_RECOVERED).increment(u64::from(recovered));
 }
 
 /// An order event was heard again. The reason is one of the drop copy's own words.
@@ -444,6 +533,9 @@ mod tests {
         let text = rendered(|| {
             config_warnings(2);
             command_read(CommandKind::Order);
+            command_taken(Duration::from_millis(1));
+            order_sent(Duration::from_millis(2));
+            commands_pending("nalpaca-orders-consumer-v0", 3);
             outcome_settled(
                 CommandKind::Order,
                 &Verdict::Accepted(Acceptance::default()),

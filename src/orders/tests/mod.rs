@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::dealer::{Dealer, Marks};
+use super::doubts::Doubts;
 use super::submit::{self, Past, Sent, Submission};
 use super::trouble::Troubles;
 use crate::bus::Lease;
@@ -99,6 +100,7 @@ impl Bench {
             marks: Marks::default(),
             lease: Lease::for_ever(),
             troubles: Troubles::default(),
+            doubts: Doubts::default(),
             absence_grace: seconds(11),
             in_flight: Semaphore::new(8),
             stop: CancellationToken::new(),

@@ -122,8 +122,7 @@ impl Witness {
             states: BTreeMap::new(),
             changes: changes.collect(),
             statements: statements.collect(),
-            last: world
-                .value("nalpaca", "positions")
+            last: positions(&world.jetstream)
                 .await
                 .map(|value| statement(&value, now())),
         };
@@ -178,6 +177,12 @@ async fn all(jetstream: &jetstream::Context, stream: &str, subject: &str) -> Vec
         }
     }
     found
+}
+
+/// The positions as they are now; the bucket may be gone.
+async fn positions(jetstream: &jetstream::Context) -> Option<Bytes> {
+    let bucket = jetstream.get_key_value("nalpaca").await.ok()?;
+    bucket.get("positions").await.ok()?
 }
 
 fn decimal(value: &Value) -> Decimal {

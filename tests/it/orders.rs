@@ -7,8 +7,14 @@ use nalpaca::sim::{Endpoint, Matcher, Reply};
 use serde_json::{Value, json};
 
 use crate::support::order::{With as _, buy, market, resting};
-use crate::support::world::{ACTION_STREAM, DATA_STREAM, Plan};
-use crate::support::{World, proto};
+use crate::support::proto::decode;
+use crate::support::world::{ACTION_STREAM, DATA_STREAM, JOURNAL_STREAM, Plan};
+use crate::support::{Stored, World, proto, until};
+
+/// A call on SPY.
+fn call(strike: u32) -> String {
+    format!("SPY301220C{strike:05}000")
+}
 
 fn body(world: &World, id: &str) -> Value {
     let posts = world.posts_of(id);
@@ -75,7 +81,6 @@ async fn every_kind_of_order_reaches_the_venue_as_it_was_published() {
         world.order(&id, &buy(symbol, "20")).await;
         world.filled(&id).await;
     }
-    let call = |strike: u32| format!("SPY301220C{strike:05}000");
     let limit = |price: &str| json!({"order_type": "ORDER_TYPE_LIMIT", "limit_price": price});
     let sell = |symbol: &str| market("SIDE_SELL", symbol, "2");
     let cases = [
@@ -329,4 +334,63 @@ async fn orders_of_one_symbol_go_in_stream_order_and_others_beside_them() {
         received("other") < received("slow-2"),
         "another symbol waits for nobody"
     );
+}
+
+#[tokio::test]
+async fn a_spread_that_fills_is_told_once_by_its_parent() {
+    let world = World::start().await;
+    let spread = json!({
+        "class": "ORDER_CLASS_MLEG", "qty": "1", "tif": "TIME_IN_FORCE_DAY", "order_type": "ORDER_TYPE_MARKET",
+        "legs": [
+            {"symbol": call(610), "ratio_qty": "1", "side": "SIDE_BUY",
+             "position_intent": "POSITION_INTENT_BUY_TO_OPEN"},
+            {"symbol": call(620), "ratio_qty": "1", "side": "SIDE_SELL",
+             "position_intent": "POSITION_INTENT_SELL_TO_OPEN"},
+        ],
+    });
+    world.order("spread.1", &spread).await;
+    let subject = "nalpaca.journal.v0.updates.spread.1";
+    let updates = until("the fill of the spread", async || {
+        let stored = world.stored(JOURNAL_STREAM, subject).await;
+        let updates: Vec<_> = stored.iter().map(Stored::message).collect();
+        updates
+            .iter()
+            .any(|update| update["event"] == "fill")
+            .then_some(updates)
+    })
+    .await;
+    let fills: Vec<_> = updates
+        .iter()
+        .filter(|update| update["event"] == "fill")
+        .collect();
+    assert_eq!(fills.len(), 1, "{updates:?}");
+    assert_eq!(fills[0]["order"]["symbol"], "");
+    assert_eq!(fills[0]["order"]["legs"].as_array().unwrap().len(), 2);
+    // What has no symbol of its own is fanned out under a token of its own.
+    let fanned_out = world.stored(DATA_STREAM, "nalpaca.data.v0.tradeupdates._").await;
+    assert!(
+        fanned_out
+            .iter()
+            .any(|update| update.message()["event"] == "fill")
+    );
+    let all = world.stored(JOURNAL_STREAM, "nalpaca.journal.v0.updates.>").await;
+    assert!(
+        all.iter().all(|update| update.subject == subject),
+        "no leg is told of apart"
+    );
+    // Both legs are held, and nothing is found amiss with their sum.
+    until("both legs in the positions", async || {
+        let value = world.value("nalpaca", "positions").await?;
+        let positions = decode("tradesvc.v0.Positions", &value);
+        (positions["positions"].as_array()?.len() == 2).then_some(())
+    })
+    .await;
+    until("the record of the spread", async || {
+        let record = decode(
+            "tradesvc.v0.OrderRecord",
+            &world.value("nalpaca-orders", "spread.1").await?,
+        );
+        (record["order"]["status"] == "filled").then_some(())
+    })
+    .await;
 }

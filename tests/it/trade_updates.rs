@@ -412,3 +412,70 @@ async fn what_a_full_data_stream_drops_is_in_the_journal_and_slows_nobody() {
         assert_eq!(message.payload, expected.payload);
     }
 }
+
+#[tokio::test]
+async fn a_bust_is_told_and_takes_back_what_the_record_said() {
+    let world = World::start().await;
+    rest(&world, "busted", "2").await;
+    fill(&world, "busted", 1);
+    fill(&world, "busted", 1);
+    let filled = until_recorded(&world, "busted", "filled").await;
+    let bust = serde_json::json!({
+        "stream": "trade_updates",
+        "data": {
+            "event": "trade_bust",
+            "timestamp": "2026-11-20T12:00:00Z",
+            "order": {
+                "id": filled["order"]["id"], "client_order_id": "busted", "symbol": "BRK.B", "status": "partially_filled",
+                "side": "buy", "qty": "2", "filled_qty": "1", "filled_avg_price": "400",
+            },
+        },
+    });
+    // Twice, as the venue repeats itself.
+    for _ in 0..2 {
+        world.sim.send_raw_frame(bust.to_string());
+    }
+    let updates = until_event(&world, "busted", "trade_bust").await;
+    let record = until("the record to take the fill back", async || {
+        let record = record(&world, "busted").await?;
+        (record["order"]["filled_qty"] == "1").then_some(record)
+    })
+    .await;
+    assert_eq!(record["order"]["status"], "filled", "what is over stays over");
+    assert_eq!(story(&updates).last(), expect(&[("trade_bust", "1")]).last());
+    rest(&world, "afterwards", "1").await;
+    let told = until_event(&world, "busted", "trade_bust").await;
+    let busts = told.iter().filter(|update| update["event"] == "trade_bust");
+    assert_eq!(busts.count(), 1);
+}
+
+#[tokio::test]
+async fn what_the_venue_leaves_out_and_what_nobody_knows_passes_through() {
+    let world = World::start().await;
+    rest(&world, "odd", "2").await;
+    let known = until_recorded(&world, "odd", "new").await;
+    let frame = |event: &str, status: &str| {
+        let data = serde_json::json!({
+            "event": event,
+            "order": { "id": known["order"]["id"], "client_order_id": "odd", "status": status, "qty": "2", "filled_qty": "0" },
+        });
+        serde_json::json!({ "stream": "trade_updates", "data": data }).to_string()
+    };
+    for text in [
+        r#"{"stream":"trade_updates","data":null}"#.to_owned(),
+        "no JSON at all".to_owned(),
+        frame("meteor_strike", "meteor_struck"),
+    ] {
+        world.sim.send_raw_frame(text);
+    }
+    let updates = until_event(&world, "odd", "meteor_strike").await;
+    let strike = updates.last().expect("there is one");
+    assert_eq!(strike["order"]["status"], "meteor_struck");
+    assert_eq!(
+        (&strike["execution_id"], &strike["event_id"]),
+        (&"".into(), &"".into())
+    );
+    fill(&world, "odd", 2);
+    until_event(&world, "odd", "fill").await;
+    until_recorded(&world, "odd", "filled").await;
+}

@@ -50,6 +50,12 @@ impl Readiness {
         (Started(started_sender), Self { started, state })
     }
 
+    /// Whether the daemon does its whole job, or stands by and could.
+    pub fn does_its_part(&self) -> bool {
+        let report = self.report();
+        report.ready || report.stands_by
+    }
+
     pub(super) fn report(&self) -> Report {
         let state = self.state.borrow().clone();
         let started = *self.started.borrow();

@@ -19,6 +19,7 @@ mod feeds;
 mod signals;
 mod stages;
 mod state;
+mod systemd;
 mod tasks;
 
 use std::time::Duration;
@@ -129,6 +130,8 @@ impl Daemon {
             beats.clone(),
         );
         tasks.helper("metrics", measure);
+        let systemd = systemd::follow(readiness.clone(), self.gateway.clone(), self.stop.clone());
+        tasks.helper("systemd", systemd);
         let admin_stop = self.serve_admin(tasks, readiness, metrics).await?;
 
         let connection = Connection::start(&self.config.nats)

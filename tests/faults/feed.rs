@@ -204,6 +204,7 @@ pub(crate) const CALM: &str = "feed: nothing goes wrong";
 /// An order whose first event is the last thing a process sees is canceled before the next one starts.
 pub(crate) const CANCELED_MEANWHILE: &str =
     "feed: kill -9 at the first event of an order that is canceled meanwhile";
+pub(crate) const GAP: &str = "feed: an order is filled before a gap, in it and after it";
 pub(crate) const FLAT: &str = "feed: all is sold in the end";
 pub(crate) const BURST: &str = "feed: a burst of 5,000 events";
 pub(crate) const UNREADABLE: &str = "feed: stream 15%: without order";
@@ -524,6 +525,9 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
                 arena.note("all sold");
                 Ok(())
             })
+        }),
+        script(GAP, anyhow, |arena, hand, _| {
+            Box::pin(filled_in_a_gap(arena, hand))
         }),
         script(CANCELED_MEANWHILE, anyhow, |arena, hand, _| {
             Box::pin(canceled_meanwhile(arena, hand))
@@ -875,6 +879,21 @@ async fn canceled_meanwhile(arena: &mut Arena, hand: &mut Hand) -> Result<(), St
     arena.world.daemon.run();
     arena.world.daemon.ready().await;
     hand.work(WORK / 2).await;
+    Ok(())
+}
+
+/// A fill that is heard has one before it that was not.
+async fn filled_in_a_gap(arena: &mut Arena, hand: &mut Hand) -> Result<(), String> {
+    hand.place(Some(MARKED), 0, "buy", 9).await;
+    hand.fill(MARKED, 2).await;
+    arena.world.sim.drop_streams();
+    arena.note("stream dropped");
+    // A quarter of a second passes before it connects again.
+    sees(&arena.world.daemon, false).await?;
+    hand.fill(MARKED, 3).await;
+    sees(&arena.world.daemon, true).await?;
+    hand.fill(MARKED, 4).await;
+    hand.work(WORK).await;
     Ok(())
 }
 

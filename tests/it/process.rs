@@ -1,11 +1,15 @@
 //! The program as a process: how it starts, how it ends, and what it never says.
 
+use std::time::Duration;
+
 use futures_util::TryStreamExt as _;
 use nalpaca::sim::{Reply, Sim};
 use serde_json::json;
+use tokio::net::UnixDatagram;
 
 use crate::support::daemon::{Environment, KEY, SECRET};
 use crate::support::order::{With as _, buy, resting};
+use crate::support::scratch::Scratch;
 use crate::support::world::{self, DATA_STREAM, JOURNAL_STREAM, Plan};
 use crate::support::{Daemon, NatsServer, Release, run};
 
@@ -152,4 +156,37 @@ async fn the_secret_shows_nowhere() {
             assert!(!shows, "{secret} shows in {place}");
         }
     }
+}
+
+#[tokio::test]
+async fn systemd_is_told_when_it_is_ready_what_it_waits_for_and_when_it_stops() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("bind a socket");
+    let mut told = String::new();
+    let mut heard = async |word: &str| {
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(30);
+        let mut bytes = [0; 4096];
+        // Several words may come in one message.
+        while !told.lines().any(|line| line.starts_with(word)) {
+            let message = tokio::time::timeout_at(give_up, socket.recv(&mut bytes)).await;
+            let length = message
+                .unwrap_or_else(|_| panic!("{word} is not among {told}"))
+                .expect("a message");
+            told.push_str(&String::from_utf8_lossy(&bytes[..length]));
+            told.push('\n');
+        }
+    };
+    let plan = Plan::new()
+        .set("NOTIFY_SOCKET", path.to_str().expect("a path"))
+        .set("WATCHDOG_USEC", "3000000");
+    let mut world = plan.start().await;
+    heard("READY=1").await;
+    heard("STATUS=mode normal").await;
+    heard("WATCHDOG=1").await;
+    world.sim.refuse_streams_for(Duration::from_secs(600));
+    world.sim.drop_streams();
+    heard("STATUS=blind: ").await;
+    assert_eq!(world.daemon.terminate().await, 0);
+    heard("STOPPING=1").await;
 }

@@ -279,7 +279,7 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
         fault("stream 40%: heartbeat", prompt),
         fault("list_positions x12: status 503", anyhow),
         fault(
-            "list_positions 50%: delay 700ms",
+            "list_positions x8: delay 700ms",
             Bounds {
                 wrong_within: Some(6.0),
                 ..prompt
@@ -324,7 +324,7 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
                 arena
                     .world
                     .sim
-                    .fault("stream: half-open 60s")
+                    .fault("stream: half-open 25s")
                     .expect("the venue knows the fault");
                 hand.work(WORK).await;
                 arena.note("stream half-open");

@@ -198,14 +198,36 @@ impl Journal {
         Ok(Told { reports, last })
     }
 
-    /// When the last order event in the journal happened, by the venue's clock. `None`: there is none.
+    /// When the last event of an order the venue has happened, by the venue's clock. `None`: none is there.
+    ///
+    /// Our own refusals are in the journal, too, also of a time when the venue could not be heard: they say nothing of how
+    /// far its events have come, and are passed over. Of too many of them in a row the time of the oldest one seen
+    /// is taken.
     pub async fn last_update_at(&self) -> Result<Option<Timestamp>, PublishError> {
         let subject = self.subjects.every_update();
         let Some(last) = self.stored(Wanted::Last(&subject)).await? else {
             return Ok(None);
         };
-        let happened = wire::read_update(&last.payload).map(|report| report.timestamp);
-        Ok(Some(happened.unwrap_or(last.stored_at)))
+        let (mut from, mut seen, mut refused_at) = (last.sequence, u64::MAX, None);
+        for _ in 0..SEARCH_MAX {
+            // A search goes forward only, so that what lies between two updates is stepped over one by one.
+            let Some(message) = self.stored(Wanted::Next(&subject, from)).await? else {
+                break;
+            };
+            if message.sequence < seen {
+                seen = message.sequence;
+                match wire::read_update(&message.payload) {
+                    Ok(report) if report.order.id.is_some() => return Ok(Some(report.timestamp)),
+                    Ok(report) => refused_at = Some(report.timestamp),
+                    Err(error) => warn!(%error, subject, "an order event in the journal cannot be read"),
+                }
+            }
+            from -= 1;
+            if from == 0 {
+                break;
+            }
+        }
+        Ok(refused_at.or(Some(last.stored_at)))
     }
 
     /// Stores what could not be read.

@@ -262,8 +262,12 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
 
 /// Whether the venue is known to have an order that no command of ours is known to have made.
 fn is_external(page: &Page) -> bool {
-    let state = page.record.as_ref().map(|record| &record.state);
-    matches!(state, Some(RecordState::External))
+    page.record.as_ref().is_some_and(|record| match record.state {
+        RecordState::External => true,
+        // A cancel was here first, and then an order came from elsewhere.
+        RecordState::CancelMark => record.order.is_some(),
+        RecordState::Intent(_) | RecordState::Settled(..) => false,
+    })
 }
 
 /// What is begun.

@@ -9,7 +9,7 @@ use nalpaca::sim::{Endpoint, Reply};
 use serde_json::Value;
 
 use crate::support::order::{buy, resting};
-use crate::support::proto::decode;
+use crate::support::proto::{decode, encode};
 use crate::support::world::{DATA_STREAM, JOURNAL_STREAM, Plan};
 use crate::support::{Stored, World, until};
 
@@ -194,6 +194,21 @@ async fn an_emptied_bucket_does_not_make_a_first_start() {
     rest(&world, "old.hand", "2").await;
     world.daemon.kill9();
     fill(&world, "old.hand", 2);
+    // Our own refusals are no sign of how far the venue's events have come.
+    let refusal = serde_json::json!({
+        "at": "2999-01-01T00:00:00Z", "timestamp": "2999-01-01T00:00:00Z", "event": "rejected",
+        "order": { "client_order_id": "refused" },
+    });
+    for number in 0..3 {
+        let payload = encode("tradesvc.v0.TradeUpdate", &refusal);
+        let subject = format!("nalpaca.journal.v0.updates.refused.{number}");
+        let stored = world
+            .jetstream
+            .publish(subject, payload.into())
+            .await
+            .expect("publish");
+        stored.await.expect("it is stored");
+    }
     let bucket = world
         .jetstream
         .get_stream("KV_nalpaca")
@@ -203,6 +218,11 @@ async fn an_emptied_bucket_does_not_make_a_first_start() {
     world.daemon.run();
     let updates = until_event(&world, "old.hand", "fill").await;
     assert_eq!(fills(&updates), expect(&[("fill", "2")]));
+    let log = world.daemon.log();
+    assert!(
+        log.contains("the watermark is gone") && !log.contains("at=2999"),
+        "{log}"
+    );
 }
 
 #[tokio::test]

@@ -202,6 +202,11 @@ struct Around {
 
 /// Runs a mirror against the world beside a test, and stops it at the end.
 async fn beside(world: &World, test: impl AsyncFnOnce(Around)) {
+    run_beside(world, true, test).await;
+}
+
+/// The same, where fills are told or where nobody looks for them.
+async fn run_beside(world: &World, follows_updates: bool, test: impl AsyncFnOnce(Around)) {
     let (link, linked) = watch::channel(Link {
         connected: true,
         generation: 1,
@@ -214,7 +219,7 @@ async fn beside(world: &World, test: impl AsyncFnOnce(Around)) {
         gateway.clone(),
         Clock::system(),
         INTERVAL,
-        true,
+        follows_updates,
     );
     let around = Around {
         gateway,
@@ -526,6 +531,22 @@ async fn fills_refresh_the_account_too_and_not_without_end() {
             seconds(0.1).await;
         }
         assert_eq!(world.set(|script| script.account_reads), 4);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_looks_for_fills_positions_need_not_be_their_sum_and_are_fresh() {
+    let world = World::default();
+    run_beside(&world, false, async |around| {
+        around.gateway.raise(ConditionName::Blind, "switched off", false);
+        seconds(40.0).await;
+        world.set(|script| script.positions = vec![position("AAPL", 2)]);
+        for _ in 0..30 {
+            seconds(10.0).await;
+            assert!(!around.gateway.has(ConditionName::PositionsDiffer));
+            assert!(world.is_fresh());
+        }
     })
     .await;
 }

@@ -529,12 +529,19 @@ impl ExecutionReport {
         }
     }
 
+    /// Whether the event added to what is filled. A bust or a correction takes back, and is told by its own word.
+    pub fn adds_quantity(&self) -> bool {
+        matches!(self.event.as_str(), "fill" | "partial_fill")
+    }
+
     /// Whether the event moved the position.
     pub fn is_fill(&self) -> bool {
-        matches!(
-            self.event.as_str(),
-            "fill" | "partial_fill" | "trade_bust" | "trade_correct"
-        )
+        self.adds_quantity() || self.is_correction()
+    }
+
+    /// Whether the event took back or changed a fill of before.
+    pub fn is_correction(&self) -> bool {
+        matches!(self.event.as_str(), "trade_bust" | "trade_correct")
     }
 }
 

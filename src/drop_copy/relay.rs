@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::backfill::{self, Memory};
 use super::ear::Said;
 use super::lookout::{Glance, Lookout, Watch};
-use super::sequence::{self, Sequence, Verdict};
+use super::sequence::{Sequence, Verdict};
 use super::sight::Sight;
 use super::venue::{Store, Trouble, Venue};
 use super::watermark::{KEY, Watermark};
@@ -249,9 +249,8 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         if report.is_fill() {
             self.listeners.tell_of_fill(report);
         }
-        let corrects = report.is_fill() && !sequence::moves_quantity(&report.event);
         self.listeners
-            .tell_of(&report.order, report.timestamp, corrects)
+            .tell_of(&report.order, report.timestamp, report.is_correction())
             .await;
     }
 

@@ -132,7 +132,7 @@ impl Sequence {
                 .contains(&(report.event.clone(), report.last_qty.unwrap_or_default()));
             return if known { Verdict::Repeat } else { Verdict::News };
         }
-        if moves_quantity(&report.event) {
+        if report.adds_quantity() {
             return if told.covers(report.order.filled_qty) {
                 Verdict::Repeat
             } else {
@@ -158,7 +158,7 @@ impl Sequence {
         if report.order.order_class == Some(OrderClass::MultiLeg) || trial::planted(Bug::GapIsIgnored) {
             return false;
         }
-        let Some(id) = report.order.id.filter(|_| moves_quantity(&report.event)) else {
+        let Some(id) = report.order.id.filter(|_| report.adds_quantity()) else {
             return false;
         };
         let before = stretch(report).before;
@@ -180,7 +180,7 @@ impl Sequence {
                 told.words
                     .insert((report.event.clone(), report.last_qty.unwrap_or_default()));
             }
-            if moves_quantity(&report.event) {
+            if report.adds_quantity() {
                 told.cover(stretch(report));
                 return;
             }
@@ -296,11 +296,6 @@ impl Sequence {
             self.remembered -= self.orders.remove(&oldest).map_or(0, |told| told.size());
         }
     }
-}
-
-/// Whether an event adds to what is filled. A bust or a correction is told by its own words.
-pub(super) fn moves_quantity(event: &str) -> bool {
-    matches!(event, "fill" | "partial_fill")
 }
 
 fn word(report: &ExecutionReport) -> (String, Decimal) {

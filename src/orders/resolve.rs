@@ -145,9 +145,8 @@ pub(super) async fn watch<V: Venue>(
             LookUp::Absent => absences += 1,
             LookUp::Nothing => absences = 0,
         }
-        // Negative while `since` is yet to come, as a deadline may be: no time at all.
-        let watched = Duration::try_from(dealer.clock.now().duration_since(since)).unwrap_or_default();
-        if watched >= WATCH && absences >= ABSENCES_NEEDED {
+        // No time at all while `since` is yet to come, as a deadline may be.
+        if dealer.clock.since(since) >= WATCH && absences >= ABSENCES_NEEDED {
             return Some(Verdict::ConfirmedAbsent);
         }
         dealer.pause(pause.next_delay()).await?;

@@ -211,7 +211,7 @@ fn moved(report: &ExecutionReport, order: &Order) -> Option<Decimal> {
     if order.order_class == Some(OrderClass::MultiLeg) {
         return None; // told of the parent as a whole: how much of each leg is not
     }
-    if !matches!(report.event.as_str(), "fill" | "partial_fill") {
+    if !report.adds_quantity() {
         return None;
     }
     let qty = report.last_qty?;

@@ -524,8 +524,7 @@ impl<V: Venue, K: Keys> Task<V, K> {
 
     fn measure(&self) {
         if let Some(holdings) = &self.holdings {
-            let age = self.clock.now().duration_since(holdings.as_of);
-            metrics::positions_age(Duration::try_from(age).unwrap_or_default());
+            metrics::positions_age(self.clock.since(holdings.as_of));
         }
     }
 

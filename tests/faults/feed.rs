@@ -15,7 +15,7 @@ use super::chance::Chance;
 use super::evidence::{DROP_TO_CLOSED, FILL_TO_SUBSCRIBER, KILL_TO_READY, MUTE_TO_CLOSED};
 use super::judge::feed_history::Bounds;
 use super::judge::history::Kind;
-use super::proxy::Weather;
+use super::proxy::{Proxy, Weather};
 use super::support::Daemon;
 use super::support::daemon::{KEY, SECRET};
 use super::trial::{Report, Trial};
@@ -386,17 +386,7 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
         }),
         script("feed: nats cannot be reached", anyhow, |arena, hand, _| {
             Box::pin(async move {
-                let strikes = async {
-                    tokio::time::sleep(Duration::from_millis(700)).await;
-                    arena.to_nats.set(Weather {
-                        refusing: true,
-                        ..Weather::FAIR
-                    });
-                    arena.to_nats.cut();
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    arena.to_nats.set(Weather::FAIR);
-                };
-                tokio::join!(strikes, hand.work(WORK));
+                unreachable(&arena.to_nats, hand).await;
                 arena.note("nats connection cut");
                 Ok(())
             })
@@ -453,17 +443,7 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
         }),
         script("feed: the venue cannot be reached", anyhow, |arena, hand, _| {
             Box::pin(async move {
-                let strikes = async {
-                    tokio::time::sleep(Duration::from_millis(700)).await;
-                    arena.to_venue.set(Weather {
-                        refusing: true,
-                        ..Weather::FAIR
-                    });
-                    arena.to_venue.cut();
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    arena.to_venue.set(Weather::FAIR);
-                };
-                tokio::join!(strikes, hand.work(WORK));
+                unreachable(&arena.to_venue, hand).await;
                 arena.note("venue connection cut");
                 Ok(())
             })
@@ -751,6 +731,19 @@ async fn dropped(arena: &mut Arena, hand: &mut Hand, trial: &mut Trial, fault: &
         arena.note(fault);
     }
     done
+}
+
+/// Nobody gets through to the other side for a while.
+async fn unreachable(proxy: &Proxy, hand: &mut Hand) {
+    hand.work(WORK / 6).await;
+    proxy.set(Weather {
+        refusing: true,
+        ..Weather::FAIR
+    });
+    proxy.cut();
+    hand.work(WORK / 2).await;
+    proxy.set(Weather::FAIR);
+    hand.work(WORK / 3).await;
 }
 
 /// The stream answers pings and tells nothing any more.

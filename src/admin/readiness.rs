@@ -85,6 +85,7 @@ impl Readiness {
             | ConditionName::Blind
             | ConditionName::AccountRefused
             | ConditionName::Drift
+            | ConditionName::Draining
             | ConditionName::Stuck
             | ConditionName::Unwritable
             | ConditionName::PositionsStale
@@ -112,6 +113,7 @@ const fn is_informational(condition: &Condition) -> bool {
         | ConditionName::Standby
         | ConditionName::NatsDisconnected
         | ConditionName::AccountRefused
+        | ConditionName::Draining
         | ConditionName::Stuck
         | ConditionName::Unwritable
         | ConditionName::Stopping => false,

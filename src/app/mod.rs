@@ -159,6 +159,7 @@ impl Daemon {
                     for name in [
                         ConditionName::Blind,
                         ConditionName::AccountRefused,
+                        ConditionName::Draining,
                         ConditionName::Stuck,
                         ConditionName::Unwritable,
                         ConditionName::PositionsStale,
@@ -324,12 +325,22 @@ impl Daemon {
         if !stages::account(self).await {
             return Start::CredentialsRefused;
         }
+        let draining = stages::begin_move(self, connection, lease).await;
         let records = feeds::Records {
             ledger: ledger.clone(),
             lease: lease.clone(),
         };
         feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
         desk::start(self, tasks, connection, beats, ledger, journal, lease).await;
+        if draining {
+            let seen_through = stages::finish_move(
+                self.topology.clone(),
+                connection.clone(),
+                lease.clone(),
+                self.gateway.clone(),
+            );
+            tasks.helper("move", seen_through);
+        }
         Start::Ready
     }
 }

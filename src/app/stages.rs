@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 use super::Daemon;
 use crate::alpaca::rest::{self, ReadError};
 use crate::backoff::{Backoff, Reason};
-use crate::bus::{Beats, Bucket, Census, Connection, Difference, Severity, Topology};
+use crate::bus::{Beats, Bucket, Census, Connection, Difference, Lease, Move, Severity, Topology};
 use crate::config::{ObjectNames, Provision};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
@@ -100,7 +100,7 @@ async fn check(
     topology.provision(connection, mode).await?;
     match mode {
         Provision::None => Ok(Vec::new()),
-        Provision::Create | Provision::Adopt | Provision::Verify => topology.compare(connection).await,
+        Provision::Create | Provision::Adopt | Provision::Verify => topology.compare(connection, mode).await,
     }
 }
 
@@ -121,12 +121,65 @@ fn tell(gateway: &Gateway, differences: &[Difference]) {
 /// As [`check`], but never makes a ledger where there was one.
 async fn check_running(watch: &DriftWatch) -> Result<Vec<Difference>, crate::bus::topology::TopologyError> {
     if watch.mode != Provision::None {
-        let differences = watch.topology.compare(&watch.connection).await?;
+        let differences = watch.topology.compare(&watch.connection, watch.mode).await?;
         if watch.topology.ledger_is_missing(&differences) {
             return Ok(differences);
         }
     }
     check(&watch.topology, &watch.connection, watch.mode).await
+}
+
+/// How often a stream that is drained is looked at.
+const DRAIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Begins to move what an older program keeps in memory into files, where that is allowed, before anything is taken or
+/// told. Whether the action stream has to be drained first.
+pub(super) async fn begin_move(daemon: &Daemon, connection: &Connection, lease: &Lease) -> bool {
+    if daemon.config.provision != Provision::Adopt {
+        return false;
+    }
+    let mut backoff = Backoff::new(Reason::Nats);
+    loop {
+        let begun = async {
+            daemon.topology.relocate_data(connection, lease).await?;
+            daemon.topology.relocate(connection, lease).await
+        };
+        match begun.await {
+            Ok(Move::Done) => return false,
+            Ok(Move::Draining(left)) => {
+                say_draining(&daemon.gateway, left);
+                return true;
+            }
+            Err(error) => {
+                warn!(error = %Chain(&error), "what is kept in memory cannot be moved into files now")
+            }
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+/// Sees the action stream through, until it is kept in files.
+pub(super) async fn finish_move(topology: Topology, connection: Connection, lease: Lease, gateway: Gateway) {
+    loop {
+        tokio::time::sleep(DRAIN_INTERVAL).await;
+        match topology.relocate(&connection, &lease).await {
+            Ok(Move::Draining(left)) => say_draining(&gateway, left),
+            Ok(Move::Done) => {
+                // Whoever takes from it binds to the new one.
+                connection.suspect();
+                gateway.clear(ConditionName::Draining);
+                return;
+            }
+            Err(error) => warn!(error = %Chain(&error), "the action stream cannot be made anew now"),
+        }
+    }
+}
+
+fn say_draining(gateway: &Gateway, left: u64) {
+    let reason = format!(
+        "the action stream is kept in memory; it takes no commands until the {left} it holds are done and it is made anew in files"
+    );
+    gateway.raise(ConditionName::Draining, reason, false);
 }
 
 /// What watching for drift takes.

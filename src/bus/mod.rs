@@ -13,6 +13,7 @@ pub mod consumer;
 pub mod delivery;
 pub mod journal;
 pub mod lease;
+mod relocate;
 mod stored;
 pub mod topology;
 
@@ -24,4 +25,5 @@ pub use consumer::{Puller, TakeError};
 pub use delivery::{Delivery, SettleError};
 pub use journal::{Journal, PublishError, Told};
 pub use lease::{Candidate, Keeper, Lease};
+pub use relocate::Move;
 pub use topology::{Difference, Severity, Topology};

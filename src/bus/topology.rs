@@ -14,6 +14,7 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Storag
 use tracing::info;
 
 use super::Connection;
+use super::relocate::tolerate;
 use crate::config::{ObjectNames, Provision};
 use crate::domain::CommandKind;
 use crate::wire::subject::Subjects;
@@ -37,6 +38,10 @@ const ACK_PENDING_MAX: i64 = 1000;
 pub struct Topology {
     /// The name of the ledger's bucket, as differences spell it.
     ledger: String,
+    /// The bucket of positions, account and state.
+    pub(super) mirrors: String,
+    /// Where minute bars of stocks go.
+    pub(super) stock_bars: String,
     streams: Vec<stream::Config>,
     consumers: Vec<DeclaredConsumer>,
 }
@@ -92,6 +97,16 @@ pub struct TopologyError {
     cause: String,
 }
 
+impl TopologyError {
+    pub(super) const fn new(action: &'static str, object: String, cause: String) -> Self {
+        Self {
+            action,
+            object,
+            cause,
+        }
+    }
+}
+
 /// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -99,6 +114,8 @@ pub enum Action {
     Created,
     /// It differed.
     Updated,
+    /// It was kept in memory, and is kept in files now.
+    MadeAnew,
     /// It was there and is left alone.
     Kept,
 }
@@ -197,9 +214,23 @@ impl Topology {
         let ledger = format!("bucket {}", names.orders_bucket);
         Self {
             ledger,
+            mirrors: names.bucket.clone(),
+            stock_bars: subjects.stock_bars(),
             streams,
             consumers,
         }
+    }
+
+    /// The stream of commands.
+    pub(super) fn action_stream(&self) -> Option<&stream::Config> {
+        self.streams_of(RetentionPolicy::WorkQueue).next()
+    }
+
+    /// The streams declared with a retention.
+    pub(super) fn streams_of(&self, retention: RetentionPolicy) -> impl Iterator<Item = &stream::Config> {
+        self.streams
+            .iter()
+            .filter(move |declared| declared.retention == retention)
     }
 
     /// Makes and mends what the mode allows. Says what was done to each object.
@@ -220,6 +251,9 @@ impl Topology {
                 consumer_name(declared),
                 self.provision_consumer(connection, declared, mode).await?,
             ));
+        }
+        if mode == Provision::Adopt {
+            self.mend_stock_consumer(connection).await?;
         }
         for (object, action) in &done {
             if *action != Action::Kept {
@@ -249,10 +283,11 @@ impl Topology {
                 Ok(Action::Created)
             }
             (Some(live), Provision::Adopt) => {
-                let differences = compare_stream(declared, &live);
-                // Storage cannot be edited; that difference stays and is reported.
+                let differences = tolerate(mode, declared, compare_stream(declared, &live));
+                // Storage cannot be edited.
                 if differences.iter().all(|difference| difference.field == "storage") {
-                    return Ok(Action::Kept);
+                    let moved = !differences.is_empty() && self.relocate_bucket(connection, declared).await?;
+                    return Ok(if moved { Action::MadeAnew } else { Action::Kept });
                 }
                 let merged = merge_stream(declared, live);
                 let updated = connection.jetstream().update_stream(merged).await;
@@ -290,12 +325,39 @@ impl Topology {
                 }
                 let updated = connection
                     .jetstream()
-                    .update_consumer_on_stream(declared.config.clone(), &declared.stream)
+                    .update_consumer_on_stream(merge_consumer(declared, live), &declared.stream)
                     .await;
                 updated.map_err(|error| fail("update", error.to_string()))?;
                 Ok(Action::Updated)
             }
         }
+    }
+
+    /// What [`Topology::provision`] would do to each object now.
+    pub async fn plan(
+        &self,
+        connection: &Connection,
+        mode: Provision,
+    ) -> Result<Vec<(String, Action)>, TopologyError> {
+        let differences = self.compare(connection, mode).await?;
+        let streams = self.streams.iter().map(stream_name);
+        let objects = streams.chain(self.consumers.iter().map(consumer_name));
+        let plan = |object: String| {
+            let of_it = differences
+                .iter()
+                .filter(|difference| difference.object == object);
+            let fields: Vec<_> = of_it.map(|difference| difference.field).collect();
+            let action = match mode {
+                Provision::Verify | Provision::None => Action::Kept,
+                Provision::Create | Provision::Adopt if fields == ["existence"] => Action::Created,
+                Provision::Create => Action::Kept,
+                Provision::Adopt if fields == ["storage"] => Action::MadeAnew,
+                Provision::Adopt if fields.is_empty() => Action::Kept,
+                Provision::Adopt => Action::Updated,
+            };
+            (object, action)
+        };
+        Ok(objects.map(plan).collect())
     }
 
     /// Whether the ledger is among what is missing. Made anew it would be empty, and every order would pass for a first
@@ -306,12 +368,17 @@ impl Topology {
             .any(|difference| difference.object == self.ledger && difference.field == "existence")
     }
 
-    /// Compares what is there with the declaration, field by field.
-    pub async fn compare(&self, connection: &Connection) -> Result<Vec<Difference>, TopologyError> {
+    /// Compares what is there with the declaration, field by field. What the mode lets the daemon mend while it takes
+    /// commands costs no order.
+    pub async fn compare(
+        &self,
+        connection: &Connection,
+        mode: Provision,
+    ) -> Result<Vec<Difference>, TopologyError> {
         let mut differences = Vec::new();
         for declared in &self.streams {
             match live_stream(connection, &declared.name).await? {
-                Some(live) => differences.extend(compare_stream(declared, &live)),
+                Some(live) => differences.extend(tolerate(mode, declared, compare_stream(declared, &live))),
                 None => differences.push(missing(stream_name(declared), is_optional(declared))),
             }
         }
@@ -347,7 +414,7 @@ fn is_optional(declared: &stream::Config) -> bool {
     matches!(declared.name.as_str(), "KV_nalpaca-last" | "KV_nalpaca-leases")
 }
 
-fn stream_name(config: &stream::Config) -> String {
+pub(super) fn stream_name(config: &stream::Config) -> String {
     match config.name.strip_prefix("KV_") {
         Some(bucket) => format!("bucket {bucket}"),
         None => format!("stream {}", config.name),
@@ -563,6 +630,26 @@ fn merge_stream(declared: &stream::Config, live: stream::Config) -> stream::Conf
         deny_delete: declared.deny_delete || live.deny_delete,
         allow_direct: declared.allow_direct,
         num_replicas: declared.num_replicas,
+        ..live
+    }
+}
+
+/// As [`merge_stream`]. Where a consumer begins cannot be edited.
+fn merge_consumer(
+    declared: &DeclaredConsumer,
+    live: async_nats::jetstream::consumer::Config,
+) -> async_nats::jetstream::consumer::Config {
+    let declared = &declared.config;
+    async_nats::jetstream::consumer::Config {
+        ack_policy: declared.ack_policy,
+        ack_wait: declared.ack_wait,
+        max_deliver: declared.max_deliver,
+        max_ack_pending: declared.max_ack_pending,
+        filter_subject: String::new(),
+        filter_subjects: declared.filter_subjects.clone(),
+        backoff: declared.backoff.clone(),
+        headers_only: declared.headers_only,
+        pause_until: None,
         ..live
     }
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Exit, block_on, output};
+use crate::bus::topology::{Action, Difference};
 use crate::bus::{Connection, Severity, Topology};
-use crate::config::{self, Config, ProcessEnvironment, Provision};
+use crate::config::{self, Config, ProcessEnvironment};
 use crate::telemetry::Chain;
 use crate::wire::subject::Subjects;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 PROVISION says what may be done: create (make what is missing), adopt (also edit what differs), verify or none (only
-compare). Exit 0: everything is as declared. Exit 78: something differs. Exit 69: NATS cannot be reached.")]
+compare). What is kept in memory cannot be edited: with adopt the daemon drains it and makes it anew in files.
+Exit 0: everything is as declared. Exit 78: something differs. Exit 69: NATS cannot be reached.")]
 pub(super) struct Arguments {
-    /// Only compare, whatever PROVISION says.
+    /// Change nothing: print what would be done and what differs, - for what is there and + for what is declared.
     #[arg(long)]
     dry_run: bool,
     /// Seconds to wait for NATS.
@@ -57,27 +59,36 @@ async fn provision(config: Config, arguments: &Arguments) -> Exit {
         return Exit::Unavailable;
     }
     let topology = Topology::new(&config.objects, &Subjects::new(config.prefix.clone()));
-    let mode = if arguments.dry_run {
-        Provision::Verify
+    let mode = config.provision;
+    let done = if arguments.dry_run {
+        topology.plan(&connection, mode).await
     } else {
-        config.provision
+        topology.provision(&connection, mode).await
     };
-    let done = match topology.provision(&connection, mode).await {
-        Ok(done) => done,
+    let looked = async { Ok((done?, topology.compare(&connection, mode).await?)) };
+    let looked: Result<_, crate::bus::topology::TopologyError> = looked.await;
+    let (done, differences) = match looked {
+        Ok(looked) => looked,
         Err(error) => {
             complain(&Chain(&error));
             return Exit::Unavailable;
         }
     };
-    let differences = match topology.compare(&connection).await {
-        Ok(differences) => differences,
-        Err(error) => {
-            complain(&Chain(&error));
-            return Exit::Unavailable;
-        }
-    };
+    let text = report(&done, &differences, arguments.dry_run);
+    match (output::answer(text), differences.is_empty()) {
+        (Exit::Ok, true) => Exit::Ok,
+        (Exit::Ok, false) => Exit::Config,
+        (failed, _) => failed,
+    }
+}
+
+/// One line for each object, and below it what differs.
+fn report(done: &[(String, Action)], differences: &[Difference], dry_run: bool) -> String {
     let mut text = String::new();
-    for (object, action) in &done {
+    let mut line = |what: std::fmt::Arguments<'_>| {
+        writeln!(text, "{what}").expect("a String takes every text");
+    };
+    for (object, action) in done {
         let differs: Vec<_> = differences
             .iter()
             .filter(|difference| difference.object == *object)
@@ -87,28 +98,42 @@ async fn provision(config: Config, arguments: &Arguments) -> Exit {
         } else {
             "DIFFERS"
         };
-        writeln!(
-            text,
-            "{object:<48} {:<8} {verdict}",
-            format!("{action:?}").to_lowercase()
-        )
-        .expect("a String takes every text");
+        line(format_args!(
+            "{object:<48} {:<16} {verdict}",
+            word(*action, dry_run)
+        ));
         for difference in differs {
             let cost = match difference.severity {
                 Severity::Critical => "no orders are created while it is so",
                 Severity::Notice => "notice",
             };
-            writeln!(
-                text,
-                "    {} is {}, declared {} ({cost})",
-                difference.field, difference.live, difference.declared
-            )
-            .expect("a String takes every text");
+            let Difference {
+                field,
+                declared,
+                live,
+                ..
+            } = difference;
+            if dry_run {
+                line(format_args!("    - {field}: {live}"));
+                line(format_args!("    + {field}: {declared}    ({cost})"));
+            } else {
+                line(format_args!(
+                    "    {field} is {live}, declared {declared} ({cost})"
+                ));
+            }
         }
     }
-    match (output::answer(text), differences.is_empty()) {
-        (Exit::Ok, true) => Exit::Ok,
-        (Exit::Ok, false) => Exit::Config,
-        (failed, _) => failed,
+    text
+}
+
+const fn word(action: Action, dry_run: bool) -> &'static str {
+    match (action, dry_run) {
+        (Action::Kept, _) => "kept",
+        (Action::Created, false) => "created",
+        (Action::Created, true) => "would create",
+        (Action::Updated, false) => "updated",
+        (Action::Updated, true) => "would update",
+        (Action::MadeAnew, false) => "made anew",
+        (Action::MadeAnew, true) => "would make anew",
     }
 }

@@ -68,6 +68,8 @@ pub enum ConditionName {
     AccountRefused,
     /// A stream, consumer or bucket is not as declared.
     Drift,
+    /// The action stream takes no commands while what it holds is executed and it is moved.
+    Draining,
     /// Commands cannot be taken from their stream, though NATS can be reached.
     Stuck,
     /// Intents or outcomes cannot be stored.
@@ -82,13 +84,14 @@ pub enum ConditionName {
 
 impl ConditionName {
     /// Every condition, for metrics that must exist before anything is wrong.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Reconciling,
         Self::Standby,
         Self::NatsDisconnected,
         Self::Blind,
         Self::AccountRefused,
         Self::Drift,
+        Self::Draining,
         Self::Stuck,
         Self::Unwritable,
         Self::PositionsStale,
@@ -105,6 +108,7 @@ impl ConditionName {
             Self::Blind => "blind",
             Self::AccountRefused => "account_refused",
             Self::Drift => "drift",
+            Self::Draining => "draining",
             Self::Stuck => "stuck",
             Self::Unwritable => "unwritable",
             Self::PositionsStale => "positions_stale",

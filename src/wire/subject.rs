@@ -197,12 +197,17 @@ impl Subjects {
         format!("{}.data.v0.tradeupdates.>", self.prefix)
     }
 
+    /// The filter of all minute bars of stocks.
+    pub fn stock_bars(&self) -> String {
+        format!("{}.data.v0.stocks.*", self.prefix)
+    }
+
     /// What the data stream captures: everything but the torrents (quotes, trades, order books). Minute bars of
     /// stocks have the subject the Go program gave them, `stocks.<SYM>`.
     pub fn data(&self) -> Vec<String> {
         let mut subjects = vec![
             self.trade_updates(),
-            format!("{}.data.v0.stocks.*", self.prefix),
+            self.stock_bars(),
             format!("{}.data.v0.news.>", self.prefix),
         ];
         for class in ["stocks", "crypto", "options"] {

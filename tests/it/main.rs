@@ -9,6 +9,7 @@ mod drift;
 mod examples;
 mod holdings;
 mod judge;
+mod migration;
 mod orders;
 mod poison;
 mod process;

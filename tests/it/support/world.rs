@@ -66,7 +66,12 @@ impl Plan {
 
     /// Runs the venue and the daemon beside this server, which need not run.
     pub(crate) async fn start_on(self, nats: NatsServer) -> World {
-        let sim = Sim::start(self.sim).await.expect("start the simulator");
+        let sim = Sim::start(self.sim.clone()).await.expect("start the simulator");
+        self.start_beside(nats, sim).await
+    }
+
+    /// Runs the daemon beside this server and this venue.
+    pub(crate) async fn start_beside(self, nats: NatsServer, sim: Sim) -> World {
         let mut environment = environment(&nats, &sim);
         environment.extend(self.environment);
         let client = nats

@@ -104,14 +104,14 @@ def check_pod(case, pod):
     expect(security["readOnlyRootFilesystem"] is True, f"{case}: may write to its file system")
     expect(security["capabilities"] == {"drop": ["ALL"]}, f"{case}: keeps capabilities")
 
-    names = [entry["name"] for entry in container["env"]]
+    names = [entry["name"].removesuffix("_FILE") for entry in container["env"]]
     expect(len(set(names)) == len(names), f"{case}: a variable is set twice")
     extra = {"TZ"}
     for name in set(names) - extra:
         expect(name in settings, f"{case}: {name} is not in .env.tmpl")
     for entry in container["env"]:
         if re.search("SECRET|PASSWORD|OAUTH|TOKEN|SEED", entry["name"]):
-            expect("secretKeyRef" in entry.get("valueFrom", {}), f"{case}: {entry['name']} stands in plain sight")
+            expect(entry.get("value", "").startswith("/etc/nalpaca/secrets/"), f"{case}: {entry['name']} stands in plain sight")
     mounts = {mount["name"]: mount["mountPath"] for mount in container.get("volumeMounts", [])}
     volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
     expect(mounts.keys() <= volumes.keys(), f"{case}: mounts of no volume: {mounts.keys() - volumes.keys()}")
@@ -126,7 +126,11 @@ def check_pod(case, pod):
     if NALPACA:
         env = environment(container)
         # Files are not there; what is in them is the user's.
-        env = {name: value for name, value in env.items() if not value.startswith("/etc/nalpaca/")}
+        for name, value in list(env.items()):
+            if value.startswith("/etc/nalpaca/"):
+                del env[name]
+                if name.endswith("_FILE"):
+                    env[name.removesuffix("_FILE")] = "made-up"
         told = subprocess.run([NALPACA, "check-config"], env=env, capture_output=True, text=True, timeout=60)
         expect(told.returncode == 0, f"{case}: the daemon refuses its settings: {told.stderr}")
 
@@ -183,6 +187,7 @@ for what, values in {
     "a misspelt name inside": {"metrics": {"prot": 8088}},
     "a secret in plain sight": {"env": {"ALPACA_API_SECRET": "x"}},
     "an OAuth token in plain sight": {"alpaca": {"oauth": "x"}},
+    "a misspelt setting": {"env": {"ORDERS_MAX_INFLIGHT": "8"}},
     "a number where the environment wants text": {"env": {"ORDERS_MAX_IN_FLIGHT": 8}},
     "an unpinned image": {"image": {"tag": "latest"}},
     "a stream that drops commands": {"nats": {"initJob": {"actionStream": stream}}},
@@ -196,6 +201,20 @@ for what, values in {
     "a span nobody can read": {"conf": {"shutdownTimeout": "soon"}},
 }.items():
     refuses({**{"secrets": {"name": "alpaca"}}, **values}, what)
+
+# And the other way round: what the program knows can be set, by whichever name.
+schema = json.loads(Path(CHART, "values.schema.json").read_text())
+given = {"ALPACA_API_KEY", "ALPACA_API_SECRET", "ALPACA_OAUTH", "NATS_PASSWORD", "NATS_TOKEN", "METRICS_HOST", "METRICS_PORT", "INSTANCE"}
+files = {"NATS_SEED", "NATS_JWT"}  # as nkey.secretName and creds.secretName
+allowed = set(schema["properties"]["env"]["propertyNames"]["enum"])
+expect(allowed == settings - given - files, f"values.schema.json, env: {allowed ^ (settings - given - files)}")
+every = {name: "1s" for name in allowed}  # any text the grace period can be read from
+values = {"secrets": {"name": "alpaca"}, "env": every}
+chart.validate_schema(values)
+rendered = chart.render(values, name="test", namespace="trading")
+[text] = [text for path, text in rendered.items() if path.endswith("templates/deployment.yaml")]
+[pod] = [o["spec"]["template"]["spec"] for o in yaml.safe_load_all(text) if o]
+expect(every.items() <= environment(pod["containers"][0]).items(), "a setting of env is not rendered as it is")
 
 for fault in faults:
     print(fault, file=sys.stderr)

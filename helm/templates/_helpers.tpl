@@ -112,7 +112,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
   "NATS_KV_BUCKET" $v.nats.kvBucket
   "STREAM_REPLICAS" $v.nats.streamReplicas
   "PROVISION" $v.nats.provision
+  "NATS_INBOX_PREFIX" $v.nats.inboxPrefix
   "ALPACA_URL" $v.alpaca.url
+  "ALPACA_ACCOUNT" $v.alpaca.account
   "ALPACA_RETRY_LIMIT" $v.alpaca.retryLimit
   "ALPACA_RETRY_DELAY" $v.alpaca.retryDelay
   "RATE_LIMIT_PER_MINUTE" $v.alpaca.rateLimitPerMinute
@@ -192,50 +194,48 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 - name: METRICS_PORT
   value: {{ int .Values.metrics.port | quote }}
 {{- end }}
-{{- $secret := .Values.secrets.name }}
-{{- with .Values.secrets.keys }}
-{{- if .oauth }}
-- name: ALPACA_OAUTH
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret }}
-      key: {{ .oauth }}
-{{- else }}
+{{- if and .Values.alpaca.apiKey (not .Values.secrets.keys.oauth) }}
 - name: ALPACA_API_KEY
-  {{- if $.Values.alpaca.apiKey }}
-  value: {{ $.Values.alpaca.apiKey | quote }}
-  {{- else }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret }}
-      key: {{ .apiKey }}
-  {{- end }}
-- name: ALPACA_API_SECRET
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret }}
-      key: {{ .apiSecret }}
+  value: {{ .Values.alpaca.apiKey | quote }}
 {{- end }}
-{{- if .natsToken }}
-- name: NATS_TOKEN
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret }}
-      key: {{ .natsToken }}
-{{- else if $.Values.nats.user }}
-- name: NATS_PASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret }}
-      key: {{ .natsPassword }}
-{{- end }}
+# Files, which the daemon reads again when the secret changes.
+{{- range $variable, $_ := include "nalpaca.secrets" . | fromJson }}
+- name: {{ $variable }}_FILE
+  value: /etc/nalpaca/secrets/{{ $variable }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
+{{/* Keys of the secret by the variable they are for. */}}
+{{- define "nalpaca.secrets" -}}
+{{- $keys := .Values.secrets.keys -}}
+{{- $secrets := dict -}}
+{{- if $keys.oauth -}}
+{{- $_ := set $secrets "ALPACA_OAUTH" $keys.oauth -}}
+{{- else -}}
+{{- $_ := set $secrets "ALPACA_API_SECRET" $keys.apiSecret -}}
+{{- if not .Values.alpaca.apiKey -}}
+{{- $_ := set $secrets "ALPACA_API_KEY" $keys.apiKey -}}
+{{- end -}}
+{{- end -}}
+{{- if $keys.natsToken -}}
+{{- $_ := set $secrets "NATS_TOKEN" $keys.natsToken -}}
+{{- else if .Values.nats.user -}}
+{{- $_ := set $secrets "NATS_PASSWORD" $keys.natsPassword -}}
+{{- end -}}
+{{- $secrets | toJson -}}
+{{- end }}
+
 {{- define "nalpaca.volumes" -}}
+- name: secrets
+  secret:
+    secretName: {{ .Values.secrets.name }}
+    items:
+      {{- range $variable, $key := include "nalpaca.secrets" . | fromJson }}
+      - { key: {{ $key }}, path: {{ $variable }} }
+      {{- end }}
 {{- with .Values.nats.creds }}
 {{- if .secretName }}
 - name: nats-creds
@@ -273,6 +273,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "nalpaca.mounts" -}}
+- { name: secrets, mountPath: /etc/nalpaca/secrets, readOnly: true }
 {{- if .Values.nats.creds.secretName }}
 - { name: nats-creds, mountPath: /etc/nalpaca/creds, readOnly: true }
 {{- end }}

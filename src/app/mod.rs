@@ -16,6 +16,7 @@
 mod chair;
 mod desk;
 mod feeds;
+mod secrets;
 mod signals;
 mod stages;
 mod state;
@@ -44,6 +45,7 @@ use crate::wire::subject::Subjects;
 pub use signals::told_to_stop;
 
 use chair::Chair;
+use secrets::{KnownAccount, Secrets};
 use stages::DriftWatch;
 use state::StateWriter;
 use tasks::{Floor, Tasks};
@@ -55,6 +57,8 @@ pub enum Ended {
     Stopped,
     /// The venue refused our credentials at the first read of the account.
     CredentialsRefused,
+    /// The keys are another account's than the settings say.
+    WrongAccount,
 }
 
 /// Longest wait for the drop copy and the mirrors to write their last.
@@ -85,6 +89,7 @@ struct Daemon {
     topology: Topology,
     venue: rest::Client,
     credential: Credential,
+    account: KnownAccount,
     /// Told to stop.
     stop: CancellationToken,
 }
@@ -115,6 +120,7 @@ impl Daemon {
             topology,
             venue,
             credential,
+            account: KnownAccount::default(),
             stop,
         })
     }
@@ -143,6 +149,7 @@ impl Daemon {
         );
         tasks.helper("nats client", connection.clone().keep_alive());
         tasks.helper("beats", beats.clone().run(connection.clone()));
+        tasks.helper("secrets", Secrets::new(self, &connection).follow());
 
         // Taken once: whoever lost the lease is not alone under its name, or was asleep.
         let mut chair = self.take_chair();
@@ -237,7 +244,7 @@ impl Daemon {
             start = self.start(tasks, connection, beats, lease) => start,
         };
         match start {
-            Start::CredentialsRefused => Ok(Ended::CredentialsRefused),
+            Start::Refused(ended) => Ok(ended),
             Start::Ready => {
                 self.gateway.clear(ConditionName::Reconciling);
                 started.set();
@@ -322,8 +329,8 @@ impl Daemon {
         tasks.helper("drift", stages::watch_drift(watch));
         // What the process before us left is disowned before anything can keep us waiting.
         let mirror = feeds::start_mirror(self, tasks, connection, &bucket);
-        if !stages::account(self).await {
-            return Start::CredentialsRefused;
+        if let Err(refused) = stages::account(self).await {
+            return Start::Refused(refused);
         }
         let draining = stages::begin_move(self, connection, lease).await;
         let records = feeds::Records {
@@ -348,7 +355,8 @@ impl Daemon {
 /// How a start went.
 enum Start {
     Ready,
-    CredentialsRefused,
+    /// Nothing can come of it.
+    Refused(Ended),
 }
 
 /// How a term of leading, or the wait for one, ended.

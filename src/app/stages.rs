@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::Daemon;
+use super::{Daemon, Ended};
 use crate::alpaca::rest::{self, ReadError};
 use crate::backoff::{Backoff, Reason};
 use crate::bus::{Beats, Bucket, Census, Connection, Difference, Lease, Move, Severity, Topology};
@@ -240,8 +240,8 @@ pub(super) async fn watch_drift(watch: DriftWatch) {
     }
 }
 
-/// Asks for the account until the venue answers. False: it refuses our credentials.
-pub(super) async fn account(daemon: &Daemon) -> bool {
+/// Asks for the account until the venue answers. Errs when it refuses our credentials, or they are another account's.
+pub(super) async fn account(daemon: &Daemon) -> Result<(), Ended> {
     let mut backoff = Backoff::new(Reason::MirrorRead);
     loop {
         match daemon.venue.account().await {
@@ -252,7 +252,17 @@ pub(super) async fn account(daemon: &Daemon) -> bool {
                     account_number = account.account_number,
                     "the venue knows us"
                 );
-                return true;
+                let expected = daemon.config.alpaca.account.as_ref().or(daemon.account.get());
+                if expected.is_some_and(|expected| *expected != account.account_number) {
+                    error!(
+                        account_number = account.account_number,
+                        expected, "the keys are another account's: correct ALPACA_ACCOUNT, or the keys"
+                    );
+                    return Err(Ended::WrongAccount);
+                }
+                // Known from an earlier term, it is the same.
+                let _ = daemon.account.set(account.account_number);
+                return Ok(());
             }
             Err(ReadError::AccountRefused(refusal)) => {
                 let variables = match daemon.config.alpaca.oauth {
@@ -266,7 +276,7 @@ pub(super) async fn account(daemon: &Daemon) -> bool {
                     daemon.config.alpaca.base_url,
                     daemon.config.alpaca.environment.as_str(),
                 );
-                return false;
+                return Err(Ended::CredentialsRefused);
             }
             Err(ReadError::Failed { cause, retry_after }) => {
                 let reason = format!("the venue does not answer: {cause}");

@@ -9,10 +9,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, Event, jetstream};
-use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
+use super::auth::Identity;
 use crate::backoff::Backoff;
 use crate::config::{NatsAuth, NatsConfig};
 use crate::telemetry::Chain;
@@ -51,6 +51,7 @@ pub struct Connection {
 
 struct Shared {
     config: NatsConfig,
+    identity: Identity,
     link: watch::Sender<Link>,
     made: RwLock<Made>,
     /// Told to close: a client that has ended has done what it should.
@@ -64,30 +65,22 @@ struct Made {
     jetstream: jetstream::Context,
 }
 
-/// Why there is no connection, though nothing was wrong with the network.
+/// Why there is no connection, though nothing was wrong with the network: the addresses, a certificate, or something
+/// else in the options makes no sense to the client.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// A file with credentials or certificates could not be used.
-    #[error("{what} cannot be used: {cause}")]
-    Credentials {
-        /// Which variable.
-        what: &'static str,
-        /// Why.
-        cause: String,
-    },
-    /// The addresses, or something else in the options, make no sense to the client.
-    #[error("the NATS connection could not be set up")]
-    Setup(#[source] async_nats::ConnectError),
-}
+#[error("the NATS connection could not be set up")]
+pub struct ConnectError(#[source] async_nats::ConnectError);
 
 impl Connection {
     /// Starts connecting and returns at once, connected or not; [`Connection::link`] tells.
     pub async fn start(config: &NatsConfig) -> Result<Self, ConnectError> {
         let link = watch::Sender::new(Link::default());
-        let made = Made::new(config, link.clone()).await?;
+        let identity = Identity::new(config.auth.clone());
+        let made = Made::new(config, identity.clone(), link.clone()).await?;
         Ok(Self {
             shared: Arc::new(Shared {
                 config: config.clone(),
+                identity,
                 link,
                 made: RwLock::new(made),
                 closing: AtomicBool::new(false),
@@ -115,7 +108,13 @@ impl Connection {
             }
             loop {
                 tokio::time::sleep(pauses.next_delay()).await;
-                match Made::new(&self.shared.config, self.shared.link.clone()).await {
+                let Shared {
+                    config,
+                    identity,
+                    link,
+                    ..
+                } = &*self.shared;
+                match Made::new(config, identity.clone(), link.clone()).await {
                     Ok(made) => {
                         *self.shared.made.write().unwrap_or_else(PoisonError::into_inner) = made;
                         born = tokio::time::Instant::now();
@@ -125,6 +124,11 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Proves by this who we are, from the next connection on. Says whether that is new.
+    pub fn set_auth(&self, auth: &NatsAuth) -> bool {
+        self.shared.identity.replace(auth)
     }
 
     /// Says that somebody else may have acted: whatever was known of the streams must be looked at anew.
@@ -196,9 +200,15 @@ impl fmt::Debug for Connection {
 }
 
 impl Made {
-    async fn new(config: &NatsConfig, link: watch::Sender<Link>) -> Result<Self, ConnectError> {
-        let mut options = ConnectOptions::new()
+    async fn new(
+        config: &NatsConfig,
+        identity: Identity,
+        link: watch::Sender<Link>,
+    ) -> Result<Self, ConnectError> {
+        let prove = move |nonce: Vec<u8>| std::future::ready(identity.prove(&nonce));
+        let mut options = ConnectOptions::with_auth_callback(prove)
             .name(&config.name)
+            .custom_inbox_prefix(&config.inbox_prefix)
             .ping_interval(PING_INTERVAL)
             .connection_timeout(CONNECT_TIMEOUT)
             .request_timeout(Some(REQUEST_TIMEOUT))
@@ -209,23 +219,6 @@ impl Made {
                 note(&link, &event);
                 async {}
             });
-        options = match &config.auth {
-            NatsAuth::None => options,
-            NatsAuth::UserPassword { user, password } => {
-                options.user_and_password(user.clone(), password.expose_secret().to_owned())
-            }
-            NatsAuth::Token(token) => options.token(token.expose_secret().to_owned()),
-            NatsAuth::NkeySeed(seed) => options.nkey(seed.expose_secret().to_owned()),
-            NatsAuth::CredsFile(path) => {
-                options
-                    .credentials_file(path)
-                    .await
-                    .map_err(|error| ConnectError::Credentials {
-                        what: "NATS_CREDS",
-                        cause: error.to_string(),
-                    })?
-            }
-        };
         if let Some(ca) = &config.tls.ca {
             options = options.add_root_certificates(ca.clone());
         }
@@ -238,7 +231,7 @@ impl Made {
         let client = options
             .connect(config.servers.clone())
             .await
-            .map_err(ConnectError::Setup)?;
+            .map_err(ConnectError)?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
             .ack_timeout(REQUEST_TIMEOUT)

@@ -5,6 +5,7 @@
 //! when its PubAck is in. And messages are pulled in small batches, bounded by what can be held, with
 //! in-progress beats for every message in hand.
 
+mod auth;
 pub mod beats;
 pub mod bucket;
 pub mod census;

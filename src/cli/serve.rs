@@ -26,6 +26,7 @@ pub(super) fn run() -> Exit {
         match app::run(config, recorder).await {
             Ok(Ended::Stopped) => Exit::Ok,
             Ok(Ended::CredentialsRefused) => Exit::Credentials,
+            Ok(Ended::WrongAccount) => Exit::Config,
             Err(error) => {
                 error!(error = format!("{error:#}"), "daemon failed");
                 Exit::Internal

@@ -71,6 +71,8 @@ pub struct NatsConfig {
     pub tls: NatsTls,
     /// Name of the connection.
     pub name: String,
+    /// First tokens of the subjects on which answers are received.
+    pub inbox_prefix: String,
 }
 
 /// Who we are to NATS.
@@ -87,10 +89,15 @@ pub enum NatsAuth {
     },
     /// A bare token.
     Token(SecretString),
-    /// A file with a JWT and its seed. It was readable at start.
-    CredsFile(PathBuf),
-    /// An nkey seed, whether it came from a file or a variable.
+    /// A user's nkey seed, whether it came from a file or a variable; it can sign.
     NkeySeed(SecretString),
+    /// A user's JWT and the seed that belongs to it, from a credentials file or from variables.
+    Jwt {
+        /// The JWT.
+        jwt: SecretString,
+        /// The seed; it can sign.
+        seed: SecretString,
+    },
 }
 
 /// Transport security of the NATS connection. The files were readable at start.
@@ -153,6 +160,8 @@ pub struct AlpacaConfig {
     pub secret: SecretString,
     /// OAuth token, used instead of key and secret when there is one.
     pub oauth: Option<SecretString>,
+    /// The account's number, if the keys must be this account's.
+    pub account: Option<String>,
     /// What kind of venue this is.
     pub environment: Environment,
     /// Longest wait for an answer.

@@ -17,6 +17,7 @@ pub(super) fn build(settings: &mut Settings, source: &dyn Source, instance: &str
         auth: auth(settings, source, url_auth),
         tls: tls(settings, source),
         name: settings.optional_text("NATS_NAME").unwrap_or_else(default_name),
+        inbox_prefix: settings.text("NATS_INBOX_PREFIX"),
     }
 }
 
@@ -115,12 +116,15 @@ fn auth(settings: &mut Settings, source: &dyn Source, url_auth: Option<UrlAuth>)
     let creds = settings.path("NATS_CREDS");
     let nkey = settings.path("NATS_NKEY");
     let seed = settings.optional_text("NATS_SEED");
+    let jwt = settings.optional_text("NATS_JWT");
     let ways: Vec<&str> = [
         ("NATS_USER", user.is_some() || password.is_some()),
         ("NATS_TOKEN", token.is_some()),
         ("NATS_CREDS", creds.is_some()),
         ("NATS_NKEY", nkey.is_some()),
         ("NATS_SEED", seed.is_some()),
+        // With a seed it is one way, and the seed is counted.
+        ("NATS_JWT", jwt.is_some() && seed.is_none() && nkey.is_none()),
         ("NATS_URL (credentials inside)", url_auth.is_some()),
     ]
     .into_iter()
@@ -135,15 +139,29 @@ fn auth(settings: &mut Settings, source: &dyn Source, url_auth: Option<UrlAuth>)
         return NatsAuth::Token(SecretString::from(token));
     }
     if let Some(path) = creds {
-        check_readable(settings, source, "NATS_CREDS", &path);
-        return NatsAuth::CredsFile(path);
+        let content = check_readable(settings, source, "NATS_CREDS", &path);
+        return content.map_or(NatsAuth::None, |content| credentials(settings, &content));
     }
-    if let Some(path) = nkey {
-        let seed = check_readable(settings, source, "NATS_NKEY", &path);
-        return seed.map_or(NatsAuth::None, |seed| nkey_seed(settings, "NATS_NKEY", &seed));
-    }
-    if let Some(seed) = seed {
-        return nkey_seed(settings, "NATS_SEED", &seed);
+    let seed = match (nkey, seed) {
+        (Some(path), _) => check_readable(settings, source, "NATS_NKEY", &path)
+            .and_then(|content| nkey_seed(settings, "NATS_NKEY", &content)),
+        (None, Some(text)) => nkey_seed(settings, "NATS_SEED", &text),
+        (None, None) => None,
+    };
+    match (jwt, seed) {
+        (Some(jwt), Some(seed)) => {
+            let jwt = SecretString::from(jwt);
+            return NatsAuth::Jwt { jwt, seed };
+        }
+        (None, Some(seed)) => return NatsAuth::NkeySeed(seed),
+        (Some(_), None) => {
+            settings.problem(
+                "NATS_JWT",
+                "needs the seed that signs for it; set NATS_SEED or NATS_NKEY",
+            );
+            return NatsAuth::None;
+        }
+        (None, None) => {}
     }
     if let Some(UrlAuth { user, password }) = url_auth {
         return match password {
@@ -171,16 +189,35 @@ fn auth(settings: &mut Settings, source: &dyn Source, url_auth: Option<UrlAuth>)
     }
 }
 
-/// A seed begins with S and a letter for what it signs as; U is a user.
-fn nkey_seed(settings: &mut Settings, name: &str, text: &str) -> NatsAuth {
-    // A file may have comments and PEM-like rules around the seed, as `nsc` writes them.
-    match text.split_whitespace().find(|word| word.starts_with("SU")) {
-        Some(seed) => NatsAuth::NkeySeed(SecretString::from(seed.to_owned())),
-        None => {
-            settings.problem(name, "has no user's nkey seed (SU...)");
-            NatsAuth::None
-        }
+/// A credentials file: a JWT and a seed, each between rules, as `nsc` writes them.
+fn credentials(settings: &mut Settings, content: &str) -> NatsAuth {
+    let is_jwt = |word: &&str| word.starts_with("eyJ") && word.matches('.').count() == 2;
+    let jwt = content.split_whitespace().find(is_jwt);
+    let Some(jwt) = jwt else {
+        settings.problem(
+            "NATS_CREDS",
+            "has no user's JWT (eyJ...); make the file with `nsc generate creds`",
+        );
+        return NatsAuth::None;
+    };
+    match nkey_seed(settings, "NATS_CREDS", content) {
+        Some(seed) => NatsAuth::Jwt {
+            jwt: SecretString::from(jwt.to_owned()),
+            seed,
+        },
+        None => NatsAuth::None,
     }
+}
+
+/// A seed begins with S and a letter for what it signs as; U is a user.
+fn nkey_seed(settings: &mut Settings, name: &str, text: &str) -> Option<SecretString> {
+    // A file may have comments and PEM-like rules around the seed, as `nsc` writes them.
+    let seed = text.split_whitespace().find(|word| word.starts_with("SU"));
+    let seed = seed.filter(|seed| nkeys::KeyPair::from_seed(seed).is_ok());
+    if seed.is_none() {
+        settings.problem(name, "has no user's nkey seed (SU...)");
+    }
+    seed.map(|seed| SecretString::from(seed.to_owned()))
 }
 
 fn tls(settings: &mut Settings, source: &dyn Source) -> NatsTls {

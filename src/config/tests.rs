@@ -296,30 +296,51 @@ fn a_mounted_file_holds_a_value() {
     );
 }
 
+/// It has the shape of one.
+const JWT: &str = "eyJ0eXAiOiJKV1QifQ.eyJqdGkiOiJ4In0.c2ln";
+
+/// A credentials file as `nsc` writes it.
+fn creds_file(seed: &str) -> String {
+    format!(
+        "-----BEGIN NATS USER JWT-----\n{JWT}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
+}
+
 #[test]
 fn nats_takes_one_way_to_authenticate() {
     let folder = Folder::new();
-    let creds = folder.file("user.creds", "-----BEGIN NATS USER JWT-----");
-    let seed = folder.file("user.nk", "# seed\nSUAEXAMPLE\n");
+    let pair = nkeys::KeyPair::new_user().seed().unwrap();
+    let creds = folder.file("user.creds", &creds_file(&pair));
+    let no_jwt = folder.file("no-jwt.creds", &pair);
+    let seed = folder.file("user.nk", &format!("# seed\n{pair}\n"));
     type Check = fn(&NatsAuth) -> bool;
-    let cases: [(&[(&str, &str)], Check); 7] = [
+    let cases: [(&[(&str, &str)], Check); 9] = [
         (
             &[("NATS_USER", "me"), ("NATS_PASSWORD", "pw")],
             |auth| matches!(auth, NatsAuth::UserPassword { user, .. } if user == "me"),
         ),
         (&[("NATS_TOKEN", "t")], |auth| matches!(auth, NatsAuth::Token(_))),
-        (&[("NATS_CREDS", &creds)], |auth| {
-            matches!(auth, NatsAuth::CredsFile(_))
-        }),
-        (&[("NATS_CREDS_FILE", &creds)], |auth| {
-            matches!(auth, NatsAuth::CredsFile(_))
-        }),
+        (
+            &[("NATS_CREDS", &creds)],
+            |auth| matches!(auth, NatsAuth::Jwt { jwt, .. } if jwt.expose_secret() == JWT),
+        ),
+        (
+            &[("NATS_CREDS_FILE", &creds)],
+            |auth| matches!(auth, NatsAuth::Jwt { jwt, .. } if jwt.expose_secret() == JWT),
+        ),
         (
             &[("NATS_NKEY", &seed)],
-            |auth| matches!(auth, NatsAuth::NkeySeed(seed) if seed.expose_secret() == "SUAEXAMPLE"),
+            |auth| matches!(auth, NatsAuth::NkeySeed(seed) if seed.expose_secret().starts_with("SU")),
         ),
-        (&[("NATS_SEED", "SUAEXAMPLE")], |auth| {
+        (&[("NATS_SEED", &pair)], |auth| {
             matches!(auth, NatsAuth::NkeySeed(_))
+        }),
+        (&[("NATS_SEED", &pair), ("NATS_JWT", JWT)], |auth| {
+            matches!(auth, NatsAuth::Jwt { .. })
+        }),
+        (&[("NATS_NKEY", &seed), ("NATS_JWT", JWT)], |auth| {
+            matches!(auth, NatsAuth::Jwt { .. })
         }),
         (
             &[("NATS_URL", "nats://me:p%40w@one:4222, tls://two")],
@@ -342,6 +363,16 @@ fn nats_takes_one_way_to_authenticate() {
             "NATS_TOKEN, NATS_CREDS: are different ways",
         ),
         (&[("NATS_SEED", "nonsense")], "NATS_SEED: has no user's nkey seed"),
+        (
+            &[("NATS_SEED", "SUAEXAMPLE")],
+            "NATS_SEED: has no user's nkey seed",
+        ),
+        (&[("NATS_JWT", JWT)], "NATS_JWT: needs the seed"),
+        (
+            &[("NATS_CREDS", no_jwt.as_str())],
+            "NATS_CREDS: has no user's JWT",
+        ),
+        (&[("NATS_INBOX_PREFIX", "_INBOX.*")], "NATS_INBOX_PREFIX: "),
         (&[("NATS_URL", "ws://one")], "NATS_URL: server 1 is a websocket"),
         (
             &[("NATS_URL", "one,http://two")],
@@ -365,7 +396,8 @@ fn nats_takes_one_way_to_authenticate() {
 #[test]
 fn a_context_of_the_nats_cli_is_read_and_variables_win() {
     let folder = Folder::new();
-    let creds = folder.file("home/prod.creds", "creds");
+    let pair = nkeys::KeyPair::new_user().seed().unwrap();
+    folder.file("home/prod.creds", &creds_file(&pair));
     folder.file(
         "nats/context/prod.json",
         r#"{"description":"x","url":"nats://ctx:4222","creds":"~/prod.creds","tls_first":true,"nsc":"nsc://o/a/u"}"#,
@@ -380,7 +412,7 @@ fn a_context_of_the_nats_cli_is_read_and_variables_win() {
     let config = loaded(&base);
     assert_eq!(config.nats.servers, ["nats://ctx:4222"]);
     assert!(config.nats.tls.first);
-    assert!(matches!(&config.nats.auth, NatsAuth::CredsFile(path) if path.display().to_string() == creds));
+    assert!(matches!(&config.nats.auth, NatsAuth::Jwt { seed, .. } if seed.expose_secret() == pair));
     assert_eq!(
         config.warnings,
         ["NATS_CONTEXT: nsc of context prod is not supported"]

@@ -20,6 +20,7 @@ pub(super) fn build(settings: &mut Settings) -> AlpacaConfig {
         key,
         secret,
         oauth: oauth.map(SecretString::from),
+        account: settings.optional_text("ALPACA_ACCOUNT"),
         environment,
         request_timeout: settings.duration("HTTP_CLIENT_TIMEOUT"),
         rate_limit_per_minute: settings.count("RATE_LIMIT_PER_MINUTE"),

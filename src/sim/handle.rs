@@ -13,7 +13,7 @@ use super::core::{Fill, Market, Order, PositionView, Refusal};
 use super::driver::drive;
 use super::fault::{Fault, FaultError, Script, StreamFault};
 use super::route::Endpoint;
-use super::server::{Shared, accept};
+use super::server::{Login, Shared, accept};
 use super::{admin, tls};
 
 /// A running simulator. Dropping it stops it without waiting.
@@ -133,6 +133,14 @@ impl Sim {
     /// `http://address`; the stream is the same with `ws` and `/stream`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Rolls the keys: only this pair fits from now on. Streams that are open stay open.
+    pub fn roll_keys(&self, key: &str, secret: &str) {
+        self.shared.set_login(Login {
+            key: key.to_owned(),
+            secret: secret.to_owned(),
+        });
     }
 
     /// Waits until it has stopped by itself, which only a defect makes it do.

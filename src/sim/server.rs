@@ -73,7 +73,16 @@ pub(crate) struct Shared {
     pub(crate) pulse: Pulse,
     /// The schedule may have changed.
     pub(crate) wake: Notify,
+    /// Who may log in.
+    login: Mutex<Login>,
     world: Mutex<World>,
+}
+
+/// The one pair of keys that fits.
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub(crate) key: String,
+    pub(crate) secret: String,
 }
 
 /// Everything that changes.
@@ -125,6 +134,16 @@ impl RequestLog {
 }
 
 impl Shared {
+    /// Who may log in now.
+    pub(crate) fn login(&self) -> Login {
+        self.login.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes who may log in. Connections that have stay.
+    pub(crate) fn set_login(&self, login: Login) {
+        *self.login.lock().unwrap_or_else(PoisonError::into_inner) = login;
+    }
+
     pub(crate) fn new(config: SimConfig) -> Self {
         let clock = VenueClock::new(config.pace);
         let began_at = clock.now();
@@ -171,7 +190,12 @@ impl Shared {
             data_quota: Quota::new(data_limit),
             met: began_at,
         };
+        let login = Login {
+            key: config.key.clone(),
+            secret: config.secret.clone(),
+        };
         Self {
+            login: Mutex::new(login),
             script: Script::new(config.seed),
             blind: Blind::default(),
             truth: Truth::new(config.seed, clock.now()),
@@ -355,7 +379,7 @@ async fn respond(
         &target,
         body.as_deref().unwrap_or_default(),
     );
-    let checked = admit(&parts.headers, &shared.config, route)
+    let checked = admit(&parts.headers, &shared.login(), route)
         .and_then(|route| {
             if within_quota {
                 Ok(route)
@@ -441,8 +465,8 @@ async fn aside(deed: Deed) -> Answer {
 }
 
 /// Who may ask: everybody about coins, who has keys about the rest. The data side knows but one way to say no.
-fn admit(headers: &HeaderMap, config: &SimConfig, route: Result<Route, Refusal>) -> Result<Route, Refusal> {
-    let known = authenticate(headers, config);
+fn admit(headers: &HeaderMap, login: &Login, route: Result<Route, Refusal>) -> Result<Route, Refusal> {
+    let known = authenticate(headers, login);
     match &route {
         Ok(Route { data: Some(call), .. }) if call.is_public() => route,
         Ok(Route { data: Some(_), .. }) => known.map_err(|_| Refusal::unauthorized()).and(route),
@@ -451,7 +475,7 @@ fn admit(headers: &HeaderMap, config: &SimConfig, route: Result<Route, Refusal>)
 }
 
 /// Header pair, the same as basic authentication, or the secret as a bearer token.
-pub(crate) fn authenticate(headers: &HeaderMap, config: &SimConfig) -> Result<(), Refusal> {
+pub(crate) fn authenticate(headers: &HeaderMap, login: &Login) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (key, secret) = (text("apca-api-key-id"), text("apca-api-secret-key"));
     let authorization = text("authorization");
@@ -460,7 +484,7 @@ pub(crate) fn authenticate(headers: &HeaderMap, config: &SimConfig) -> Result<()
         .and_then(|value| value.strip_prefix("Basic "))
         .and_then(|value| BASE64.decode(value.trim()).ok());
     if let Some(pair) = basic {
-        let fits = pair == format!("{}:{}", config.key, config.secret).into_bytes();
+        let fits = pair == format!("{}:{}", login.key, login.secret).into_bytes();
         return if fits {
             Ok(())
         } else {
@@ -470,8 +494,8 @@ pub(crate) fn authenticate(headers: &HeaderMap, config: &SimConfig) -> Result<()
     if key.is_none() && secret.is_none() && token.is_none() {
         return Err(Refusal::forbidden());
     }
-    let by_pair = key == Some(config.key.as_str()) && secret == Some(config.secret.as_str());
-    if by_pair || token == Some(config.secret.as_str()) {
+    let by_pair = key == Some(login.key.as_str()) && secret == Some(login.secret.as_str());
+    if by_pair || token == Some(login.secret.as_str()) {
         Ok(())
     } else {
         Err(Refusal::unauthorized())

@@ -466,9 +466,9 @@ impl Dialogue {
             "authenticate" | "auth" => {
                 let key = data.key_id.or(heard.key);
                 let secret = data.secret_key.or(heard.secret);
-                let by_pair = key.as_deref() == Some(&shared.config.key)
-                    && secret.as_deref() == Some(&shared.config.secret);
-                let by_token = data.oauth_token.as_deref() == Some(&shared.config.secret);
+                let login = shared.login();
+                let by_pair = key.as_deref() == Some(&login.key) && secret.as_deref() == Some(&login.secret);
+                let by_token = data.oauth_token.as_deref() == Some(&login.secret);
                 self.authorized = by_pair || by_token;
                 Some(authorization("authenticate", self.authorized))
             }

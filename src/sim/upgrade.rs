@@ -88,7 +88,7 @@ fn market_data(shared: &Arc<Shared>, feed: Feed, mut request: Request<Incoming>)
             Some(kind) if kind.contains("msgpack") => Format::MessagePack,
             Some(_) | None => Format::Json,
         },
-        has_keys: authenticate(headers, &shared.config).is_ok(),
+        has_keys: authenticate(headers, &shared.login()).is_ok(),
     };
     let upgrade = hyper::upgrade::on(&mut request);
     shared

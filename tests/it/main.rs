@@ -15,6 +15,7 @@ mod poison;
 mod process;
 mod restarts;
 mod schema;
+mod secrets;
 mod standby;
 #[expect(dead_code, reason = "the trials use the rest")]
 mod support;

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
-use nalpaca::sim::{Reply, Sim};
-use serde_json::json;
+use nalpaca::sim::Sim;
 use tokio::net::UnixDatagram;
 
 use crate::support::daemon::{Environment, KEY, SECRET};
-use crate::support::order::{With as _, buy, resting};
 use crate::support::scratch::Scratch;
-use crate::support::world::{self, DATA_STREAM, JOURNAL_STREAM, Plan};
+use crate::support::world::{self, Plan};
 use crate::support::{Daemon, NatsServer, Release, run};
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -96,66 +93,6 @@ async fn a_port_that_is_taken_is_named_with_the_variable_that_changes_it() {
     assert_eq!(ended.code, 70);
     assert!(ended.stdout.contains("METRICS_PORT"), "{}", ended.stdout);
     assert!(ended.stdout.contains(&port), "{}", ended.stdout);
-}
-
-#[tokio::test]
-async fn the_secret_shows_nowhere() {
-    let plan = Plan::new()
-        .set("RUST_LOG", "trace")
-        .set("LOG_FMT", "json")
-        .set("LOG_SRC", "true");
-    let mut world = plan.start().await;
-    world.order("filled", &buy("AAPL", "1")).await;
-    world.order("rejected", &buy("NOPE", "1")).await;
-    world
-        .order("invalid", &buy("AAPL", "1").with(json!({"side": null})))
-        .await;
-    world.sim.script().next_order(Reply::CutAfterCommit);
-    world.order("looked-up", &resting("MSFT")).await;
-    world.cancel("ALL").await;
-    for id in ["filled", "rejected", "invalid", "looked-up", "ALL"] {
-        world.outcome(id).await;
-    }
-    world.sim.drop_streams();
-    world.settled().await;
-
-    let mut said = Vec::new();
-    for path in ["/metrics", "/readyz", "/livez", "/version", "/nowhere"] {
-        let answer = world.daemon.get(path).await.expect("it answers");
-        said.push((path.to_owned(), answer.body.into_bytes()));
-    }
-    let streams = [
-        (JOURNAL_STREAM, "nalpaca.journal.>"),
-        (DATA_STREAM, "nalpaca.data.>"),
-    ];
-    for (stream, subjects) in streams {
-        for message in world.stored(stream, subjects).await {
-            let headers = format!("{:?}", message.headers).into_bytes();
-            said.push((format!("{} (headers)", message.subject), headers));
-            said.push((message.subject, message.payload.to_vec()));
-        }
-    }
-    for bucket in ["nalpaca", "nalpaca-orders"] {
-        let store = world.jetstream.get_key_value(bucket).await.unwrap();
-        let keys: Vec<String> = store.keys().await.unwrap().try_collect().await.unwrap();
-        assert!(!keys.is_empty(), "{bucket}");
-        for key in keys {
-            if let Some(value) = world.value(bucket, &key).await {
-                said.push((format!("{bucket} {key}"), value.to_vec()));
-            }
-        }
-    }
-    assert_eq!(world.daemon.terminate().await, 0);
-    said.push(("the log".to_owned(), world.daemon.log().into_bytes()));
-    assert!(said.len() > 20, "there was something to look through");
-    for (place, bytes) in &said {
-        for secret in [SECRET, KEY] {
-            let shows = bytes
-                .windows(secret.len())
-                .any(|window| window == secret.as_bytes());
-            assert!(!shows, "{secret} shows in {place}");
-        }
-    }
 }
 
 #[tokio::test]

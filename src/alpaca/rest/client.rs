@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Response, Url};
 use tokio::time::Instant;
 
@@ -85,6 +85,7 @@ pub struct Read<T> {
 pub struct Client {
     http: reqwest::Client,
     base_url: Url,
+    credential: Credential,
     pacer: Pacer,
 }
 
@@ -92,8 +93,7 @@ impl Client {
     /// Sets the client up. Connects to nothing.
     pub fn new(endpoint: Endpoint, pacer: Pacer) -> Result<Self, ClientError> {
         let base_url = base_url(&endpoint.base_url).ok_or(ClientError::BaseUrl)?;
-        let mut headers = endpoint.credential.headers();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         let http = reqwest::Client::builder()
             .default_headers(headers)
             .user_agent(concat!("nalpaca/", env!("CARGO_PKG_VERSION")))
@@ -113,8 +113,18 @@ impl Client {
         Ok(Self {
             http,
             base_url,
+            credential: endpoint.credential,
             pacer,
         })
+    }
+
+    /// The same client for somebody with another credential, to find out whose it is.
+    #[must_use]
+    pub fn with_credential(&self, credential: Credential) -> Self {
+        Self {
+            credential,
+            ..self.clone()
+        }
     }
 
     /// The account's request budget.
@@ -305,7 +315,7 @@ impl Client {
         body_max: usize,
     ) -> Exchange {
         let route = route(&method, url.path());
-        let mut request = self.http.request(method, url);
+        let mut request = self.http.request(method, url).headers(self.credential.headers());
         if let Some(body) = body {
             request = request
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))

@@ -136,9 +136,13 @@ pub const SECTIONS: &[Section] = &[
                 "An nkey seed itself, instead of NATS_NKEY.",
             )
             .secret(),
-            Setting::new("NATS_JWT", Kind::Text, "", "A user's JWT.")
-                .secret()
-                .later("a JWT without a credentials file is not in this version, use NATS_CREDS"),
+            Setting::new(
+                "NATS_JWT",
+                Kind::Text,
+                "",
+                "A user's JWT; needs NATS_SEED or NATS_NKEY. NATS_CREDS has both.",
+            )
+            .secret(),
             Setting::new(
                 "NATS_CA",
                 Kind::Path,
@@ -178,7 +182,12 @@ pub const SECTIONS: &[Section] = &[
                 "Prefix of the JetStream API's subjects.",
             )
             .later(LEAF_NODES),
-            Setting::new("NATS_INBOX_PREFIX", Kind::Text, "", "Prefix of inboxes.").later(LEAF_NODES),
+            Setting::new(
+                "NATS_INBOX_PREFIX",
+                Kind::SubjectPrefix,
+                "_INBOX",
+                "First tokens of the subjects on which answers are received: one's own, so that nobody else may read them.",
+            ),
         ],
     },
     Section {
@@ -200,6 +209,12 @@ pub const SECTIONS: &[Section] = &[
             )
             .secret()
             .aliases(&["APCA_API_OAUTH"]),
+            Setting::new(
+                "ALPACA_ACCOUNT",
+                Kind::Text,
+                "",
+                "Number of the account, as Alpaca's dashboard shows it: keys of another account are refused.",
+            ),
             Setting::new(
                 "ALPACA_URL",
                 Kind::Text,

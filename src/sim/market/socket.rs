@@ -205,10 +205,10 @@ impl Session<'_> {
     }
 
     async fn hear(&mut self, message: &[u8]) -> Result<(), Gone> {
-        let config = &self.shared.config;
+        let login = self.shared.login();
         let keys = Keys {
-            key: &config.key,
-            secret: &config.secret,
+            key: &login.key,
+            secret: &login.secret,
         };
         match self.dialogue.hear(message, keys) {
             Heard::Login => self.login().await,

@@ -190,6 +190,11 @@ impl Daemon {
         Self::start(environment)
     }
 
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        signal(self.child.as_ref().expect("the daemon was started"), "HUP");
+    }
+
     /// Waits for its end. Returns the exit code.
     pub(crate) async fn ended(&mut self) -> i32 {
         let child = self.child.as_mut().expect("the daemon was started");

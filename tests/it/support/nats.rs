@@ -83,6 +83,15 @@ impl NatsServer {
         } else {
             String::new()
         };
+        self.let_in_as(&daemon);
+    }
+
+    /// Lets the daemon in with this password, and with no other. A server that runs reads it at once.
+    pub(crate) fn let_in(&self, password: &str) {
+        self.let_in_as(&format!("{{user: {DAEMON}, password: {password:?}}}"));
+    }
+
+    fn let_in_as(&self, daemon: &str) {
         let operator = format!("{{user: {OPERATOR}, password: {OPERATOR}}}");
         let users = format!("authorization {{\n users = [\n {operator}\n {daemon}\n ]\n}}\n");
         fs::write(self.config_path(), users).expect("write the server's configuration");

@@ -50,6 +50,13 @@ impl Plan {
         self
     }
 
+    /// A daemon that is not given this variable.
+    #[must_use]
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.insert(name.to_owned(), String::new());
+        self
+    }
+
     #[must_use]
     pub(crate) fn on(mut self, release: Release) -> Self {
         self.release = release;

@@ -189,16 +189,30 @@ impl Bucket {
     }
 
     /// The keys that begin with a prefix and have a value. Bounded in time: a listing without end is an error.
+    ///
+    /// The stream is asked for its subjects, which takes no consumer, and no permission to make one.
     pub async fn keys(&self, prefix: &str) -> Result<Vec<String>, BucketError> {
         let listing = async {
-            let store = self.connection.jetstream().get_key_value(&self.name).await;
-            let store = store.map_err(|error| self.error("list", prefix, &error))?;
-            let keys = store.keys().await;
-            let keys = keys.map_err(|error| self.error("list", prefix, &error))?;
-            keys.try_filter(|key| future::ready(key.starts_with(prefix)))
+            let stream = self.connection.jetstream().get_stream_no_info(&self.stream).await;
+            let stream = stream.map_err(|error| self.error("list", prefix, &error))?;
+            let subjects = stream.info_with_subjects(self.subject(">")).await;
+            let subjects = subjects.map_err(|error| self.error("list", prefix, &error))?;
+            let before = self.subject("").len();
+            let keys: Vec<String> = subjects
+                .try_filter_map(|(subject, _)| {
+                    let key = subject.get(before..).filter(|key| key.starts_with(prefix));
+                    future::ready(Ok(key.map(str::to_owned)))
+                })
                 .try_collect()
                 .await
-                .map_err(|error| self.error("list", prefix, &error))
+                .map_err(|error| self.error("list", prefix, &error))?;
+            let mut with_values = Vec::new();
+            for key in keys {
+                if self.get(&key).await?.is_some() {
+                    with_values.push(key);
+                }
+            }
+            Ok(with_values)
         };
         let listed = tokio::time::timeout(LIST_TIMEOUT, listing).await;
         listed.unwrap_or_else(|late| Err(self.error("list", prefix, &late)))

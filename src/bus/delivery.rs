@@ -128,6 +128,14 @@ impl Delivery {
         self.headers.get(name).map(|value| value.as_str())
     }
 
+    /// Whether it is an answer of the server's to somebody's read, whose subject for answers was a command's. A stored
+    /// message is sent like that past every permission of whoever asked (nats-server 2.10.25 and 2.15.1, measured).
+    pub fn is_an_answer(&self) -> bool {
+        ["Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"]
+            .iter()
+            .any(|name| self.header(name).is_some())
+    }
+
     /// The command is done.
     pub async fn ack(self) -> Result<(), SettleError> {
         self.settle("+ACK".to_owned()).await

@@ -14,6 +14,7 @@ pub mod consumer;
 pub mod delivery;
 pub mod journal;
 pub mod lease;
+pub mod permissions;
 mod relocate;
 mod stored;
 pub mod topology;

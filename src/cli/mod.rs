@@ -9,6 +9,7 @@ mod decode;
 mod demo;
 mod exit;
 mod output;
+mod permissions;
 mod provision;
 mod serve;
 mod sim;
@@ -70,6 +71,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Make the NATS objects the daemon lives on, or say how they differ.
     Provision(provision::Arguments),
+    /// Print what a user of NATS must be allowed to say and hear, for each role.
+    Permissions(permissions::Arguments),
     /// Run a simulated Alpaca: real HTTP and websocket on loopback, no account needed.
     Sim(Box<sim::Arguments>),
     /// Show a protobuf payload from standard input as JSON.
@@ -92,6 +95,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Config(ConfigCommand::Env(arguments)) => config_env::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Provision(arguments) => provision::run(&arguments),
+        Command::Permissions(arguments) => permissions::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Version => version::run(),

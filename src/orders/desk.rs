@@ -192,6 +192,11 @@ impl<V: Venue> Desk<V> {
             trace,
         };
         let reading = match &command.delivery.hostile {
+            None if command.delivery.is_an_answer() => {
+                let message = "a server sent it in answer to a read (header Nats-Stream), nobody published it as a command";
+                let message = message.to_owned();
+                Reading::Refused(id.ok(), Verdict::Invalid { message })
+            }
             None => read(kind, id, content_type.as_deref(), &command.delivery.payload),
             Some((reason, _)) => {
                 let message =
@@ -297,6 +302,12 @@ fn read(
         }
     };
     let (id, name) = match (kind, name) {
+        // An acknowledgement of the server's is never empty: whoever may publish anything at all could have one sent to
+        // `cancel.ALL`, as the subject for the answer.
+        (CommandKind::Cancel, name) if !is_blank(payload) => {
+            let message = "a cancel is empty: its subject says it all".to_owned();
+            return Reading::Refused(Some(name), Verdict::Invalid { message });
+        }
         (CommandKind::Cancel, name) => return Reading::Cancel(name),
         (_, CommandName::One(id)) => (id.clone(), CommandName::One(id)),
         (_, name) => {
@@ -343,6 +354,11 @@ fn read(
             Reading::Refused(Some(name), Verdict::Invalid { message })
         }
     }
+}
+
+/// Nothing, or an empty object, as a program writes it that always writes one.
+fn is_blank(payload: &[u8]) -> bool {
+    matches!(payload.trim_ascii(), b"" | b"{}")
 }
 
 /// A command that creates an order, as it was read.

@@ -152,6 +152,16 @@ impl Subjects {
         format!("{}.action.v0.{}.{}", self.prefix, kind_token(kind), encode_id(id))
     }
 
+    /// The subject of a command whose id is spelled already; also of many, with a wildcard.
+    pub fn command_spelled(&self, kind: CommandKind, spelling: &str) -> String {
+        format!("{}.action.v0.{}.{spelling}", self.prefix, kind_token(kind))
+    }
+
+    /// An endpoint of the service; `>` for all of them.
+    pub fn service(&self, endpoint: &str) -> String {
+        format!("{}.svc.v0.{endpoint}", self.prefix)
+    }
+
     /// What the journal stream captures.
     pub fn journal(&self) -> String {
         format!("{}.journal.v0.>", self.prefix)
@@ -170,6 +180,11 @@ impl Subjects {
             encode_id(client_order_id)
         };
         format!("{}.journal.v0.updates.{id}", self.prefix)
+    }
+
+    /// Where the events of an order go whose id is spelled already; also of many, with a wildcard.
+    pub fn update_spelled(&self, spelling: &str) -> String {
+        format!("{}.journal.v0.updates.{spelling}", self.prefix)
     }
 
     /// Where the events of all orders go.
@@ -195,6 +210,11 @@ impl Subjects {
     /// The filter of all trade updates.
     pub fn trade_updates(&self) -> String {
         format!("{}.data.v0.tradeupdates.>", self.prefix)
+    }
+
+    /// Everything that is published for whoever listens, stored or not.
+    pub fn all_data(&self) -> String {
+        format!("{}.data.v0.>", self.prefix)
     }
 
     /// The filter of all minute bars of stocks.

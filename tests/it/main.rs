@@ -11,6 +11,7 @@ mod holdings;
 mod judge;
 mod migration;
 mod orders;
+mod permissions;
 mod poison;
 mod process;
 mod restarts;

@@ -4,6 +4,7 @@
 //! its world from one thread: the simulator runs inside it, the server and the daemon are child processes.
 
 pub(crate) mod daemon;
+pub(crate) mod jwt;
 pub(crate) mod nats;
 pub(crate) mod order;
 pub(crate) mod proto;

@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
+
+use super::jwt::Operator;
 use super::scratch::{Scratch, free_port};
 use super::until;
 
@@ -41,6 +44,8 @@ pub(crate) struct NatsServer {
     scratch: Scratch,
     child: Option<Child>,
     guarded: bool,
+    /// A credentials file's text, of the one who runs a server that an operator's key guards.
+    credentials: Option<String>,
 }
 
 /// Name and password of the one who runs a guarded server.
@@ -64,6 +69,7 @@ impl NatsServer {
             scratch: Scratch::new(),
             child: None,
             guarded: false,
+            credentials: None,
         }
     }
 
@@ -72,6 +78,26 @@ impl NatsServer {
         let mut server = Self::reserve(release);
         server.guarded = true;
         server.allow_daemon(true);
+        server.run().await;
+        server
+    }
+
+    /// A server with these users beside its operator, as entries of its configuration, and whatever else belongs there.
+    pub(crate) async fn start_with_users(release: Release, users: &str) -> Self {
+        let mut server = Self::reserve(release);
+        server.guarded = true;
+        server.let_in_as(users);
+        server.run().await;
+        server
+    }
+
+    /// A server that knows but an operator's key.
+    pub(crate) async fn start_operated(release: Release, operator: &Operator) -> Self {
+        let mut server = Self::reserve(release);
+        server.guarded = true;
+        let everything = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1});
+        server.credentials = Some(operator.credentials(OPERATOR, &everything));
+        fs::write(server.config_path(), operator.config()).expect("write the server's configuration");
         server.run().await;
         server
     }
@@ -112,7 +138,9 @@ impl NatsServer {
     /// What it takes to be let in as its operator.
     pub(crate) fn options(&self) -> async_nats::ConnectOptions {
         let options = async_nats::ConnectOptions::new();
-        if self.guarded {
+        if let Some(credentials) = &self.credentials {
+            options.credentials(credentials).expect("they are well formed")
+        } else if self.guarded {
             options.user_and_password(OPERATOR.to_owned(), OPERATOR.to_owned())
         } else {
             options

@@ -73,18 +73,23 @@ def check_deployment(case, values, deployment):
     expect(strategy == (one if replicas == 1 else two), f"{case}: an upgrade would run one too many")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     ready = "/readyz" if replicas == 1 else "/readyz?standby=ready"
-    probes = {name: container[name]["httpGet"] for name in ["livenessProbe", "readinessProbe"] if name in container}
     env = environment(container)
+    expect(env["METRICS_HOST"] == "0.0.0.0", f"{case}: the probes cannot reach the pod")
     if env.get("DISABLE_METRICS") == "true":
-        expect(not probes and "ports" not in container, f"{case}: probes and ports without a listener")
+        probes = {name: container[name]["grpc"] for name in ["livenessProbe", "readinessProbe"]}
+        expect(probes == {
+            "livenessProbe": {"port": 7654, "service": "liveness"},
+            "readinessProbe": {"port": 7654, "service": "readiness"},
+        }, f"{case}: the probes ask elsewhere: {probes}")
+        expect(env.get("DISABLE_HEALTH", "false") == "false", f"{case}: the probes ask nobody")
         return
+    probes = {name: container[name]["httpGet"] for name in ["livenessProbe", "readinessProbe"]}
     expect(probes == {
         "livenessProbe": {"path": "/livez", "port": "http"},
         "readinessProbe": {"path": ready, "port": "http"},
     }, f"{case}: the probes ask elsewhere: {probes}")
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     expect(str(ports["http"]) == env["METRICS_PORT"], f"{case}: the port is not METRICS_PORT")
-    expect(env["METRICS_HOST"] == "0.0.0.0", f"{case}: the probes cannot reach the pod")
 
 
 def environment(container):

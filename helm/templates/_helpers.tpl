@@ -45,6 +45,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
+{{/* Where probes ask that cannot ask over HTTP. */}}
+{{- define "nalpaca.healthPort" -}}
+{{- .Values.env.HEALTH_PORT | default "7654" -}}
+{{- end }}
+
 {{/* A configuration of JetStream's, given as an object or as its text, as JSON. */}}
 {{- define "nalpaca.jetstream" -}}
 {{- if kindIs "string" . -}}
@@ -152,7 +157,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- $all = merge $all (dict
   "METRICS_WRITE_TIMEOUT" $v.metrics.writeTimeout
   "METRICS_ERR_POLICY" $v.metrics.errPolicy
-  "METRICS_MAX_REQ_IN_FLIGHT" $v.metrics.maxReqInFlight)
+  "METRICS_MAX_REQ_IN_FLIGHT" $v.metrics.maxReqInFlight
+  "DISABLE_HEALTH" true)
 -}}
 {{- else -}}
 {{- $all = merge $all (dict "DISABLE_METRICS" true) -}}
@@ -187,10 +193,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
-{{- if include "nalpaca.hasMetrics" . }}
 # The probes come from outside the pod.
 - name: METRICS_HOST
   value: "0.0.0.0"
+{{- if include "nalpaca.hasMetrics" . }}
 - name: METRICS_PORT
   value: {{ int .Values.metrics.port | quote }}
 {{- end }}

@@ -7,6 +7,7 @@
 //! A stranger who reaches the port can hold a bounded number of connections for a bounded time: each answers one
 //! request and is closed.
 
+pub mod health;
 mod readiness;
 
 use std::io;

@@ -282,6 +282,18 @@ impl Daemon {
         metrics: MetricsHandle,
     ) -> anyhow::Result<CancellationToken> {
         let stop = CancellationToken::new();
+        if let Some(address) = self.config.admin.health {
+            let listener = TcpListener::bind(address).await.with_context(|| {
+                format!("listen on {address} for gRPC health; set HEALTH_PORT, METRICS_HOST or DISABLE_HEALTH=true")
+            })?;
+            info!(address = %listener.local_addr()?, "grpc health is served");
+            let (readiness, stopped) = (readiness.clone(), stop.clone());
+            tasks.helper("health", async move {
+                if let Err(error) = admin::health::serve(listener, readiness, stopped).await {
+                    warn!(%error, "grpc health is not served any more");
+                }
+            });
+        }
         let Some(address) = self.config.admin.metrics else {
             return Ok(stop);
         };

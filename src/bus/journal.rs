@@ -8,13 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
-use tracing::warn;
+use tracing::{Instrument as _, Span, info_span, warn};
 
 use super::Connection;
 use super::lease::{Lease, NotLeading};
 use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::{CommandKind, ExecutionReport, Outcome};
+use crate::telemetry::trace;
 use crate::trial::{self, Bug, Point};
 use crate::wire::subject::Subjects;
 use crate::wire::{self, Encoded};
@@ -41,6 +42,8 @@ pub struct Journal {
     subjects: Subjects,
     stream: String,
     fence: Lease,
+    /// The traces of the commands whose orders' events come by.
+    traces: trace::Remembered,
 }
 
 /// Why a message is not known to be stored.
@@ -87,6 +90,7 @@ impl Journal {
             subjects,
             stream: stream.into(),
             fence,
+            traces: trace::Remembered::default(),
         }
     }
 
@@ -98,7 +102,7 @@ impl Journal {
         &self,
         outcome: &Outcome,
         spelling: &str,
-        trace: Option<&str>,
+        publisher: Option<&str>,
         maybe_there: bool,
     ) -> Result<(), PublishError> {
         let subject = self.subjects.outcome(spelling);
@@ -114,7 +118,16 @@ impl Journal {
         if maybe_there && self.holds(&subject, &id).await? {
             return Ok(());
         }
-        self.store(&subject, &id, &wire::outcome(outcome), trace).await
+        let span = trace::child_span!("outcome", outcome = outcome.verdict.as_str());
+        let carried = publisher.map(|publisher| trace::carried(&span, publisher));
+        self.store(&subject, &id, &wire::outcome(outcome), carried.as_deref())
+            .instrument(span)
+            .await
+    }
+
+    /// Remembers the trace an order belongs to, for its events.
+    pub fn remember_trace(&self, client_order_id: &str, traceparent: &str) {
+        self.traces.keep(client_order_id, traceparent);
     }
 
     /// Fans an order event out and stores it behind the message `last` of its order, 0 for the first one. `key` is the
@@ -148,12 +161,36 @@ impl Journal {
         if trial::planted(Bug::RepeatIsNews) {
             id = format!("{id}:{}", uuid::Uuid::now_v7());
         }
+        // An event comes by itself, long after its command's span has ended; the trace goes on with it.
+        let publisher = self.traces.of(&report.order.client_order_id);
+        let span = match &publisher {
+            Some(publisher) => {
+                let event = report.event.as_str();
+                let span = info_span!(target: trace::TARGET, parent: None, "trade update", event);
+                trace::follow(&span, publisher);
+                span
+            }
+            None => Span::none(),
+        };
+        let carried = publisher.map(|publisher| trace::carried(&span, &publisher));
+        self.publish_update(report, &id, last, carried.as_deref())
+            .instrument(span)
+            .await
+    }
+
+    async fn publish_update(
+        &self,
+        report: &ExecutionReport,
+        id: &str,
+        last: Option<u64>,
+        traceparent: Option<&str>,
+    ) -> Result<u64, PublishError> {
         let message = wire::trade_update(report);
         let fanned_out = self.subjects.trade_update(report.order.symbol.as_ref());
-        self.store(&fanned_out, &id, &message, None).await?;
+        self.store(&fanned_out, id, &message, traceparent).await?;
         trial::at(Point::FeedFannedOut, &report.order.client_order_id);
         let journaled = self.subjects.update(&report.order.client_order_id);
-        let mut headers = headers(&id, &message, None);
+        let mut headers = headers(id, &message, traceparent);
         if let Some(last) = last {
             headers.insert(EXPECTED_LAST, last.to_string());
         }
@@ -257,9 +294,9 @@ impl Journal {
         subject: &str,
         id: &str,
         message: &Encoded,
-        trace: Option<&str>,
+        traceparent: Option<&str>,
     ) -> Result<(), PublishError> {
-        self.publish(subject, headers(id, message, trace), message.bytes.clone())
+        self.publish(subject, headers(id, message, traceparent), message.bytes.clone())
             .await
             .map(|_| ())
     }
@@ -324,12 +361,12 @@ impl Journal {
     }
 }
 
-fn headers(id: &str, message: &Encoded, trace: Option<&str>) -> HeaderMap {
+fn headers(id: &str, message: &Encoded, traceparent: Option<&str>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
     headers.insert("Nalpaca-Schema", message.schema);
-    if let Some(trace) = trace {
-        headers.insert("traceparent", one_line(trace));
+    if let Some(traceparent) = traceparent {
+        headers.insert(trace::TRACEPARENT, one_line(traceparent));
     }
     headers
 }

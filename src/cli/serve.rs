@@ -5,6 +5,7 @@ use tracing::{error, info, warn};
 use super::{Exit, block_on, output};
 use crate::app::{self, Ended};
 use crate::config::{self, Config, ProcessEnvironment};
+use crate::telemetry::trace::Traces;
 use crate::telemetry::{MetricsHandle, logging, metrics};
 
 pub(super) fn run() -> Exit {
@@ -15,14 +16,14 @@ pub(super) fn run() -> Exit {
             return Exit::Config;
         }
     };
-    let recorder = match start_telemetry(&config) {
-        Ok(recorder) => recorder,
+    let (recorder, traces) = match start_telemetry(&config) {
+        Ok(started) => started,
         Err(error) => {
             output::complain(format_args!("nalpaca: {error:#}"));
             return Exit::Internal;
         }
     };
-    block_on(async {
+    let exit = block_on(async {
         match app::run(config, recorder).await {
             Ok(Ended::Stopped) => Exit::Ok,
             Ok(Ended::CredentialsRefused) => Exit::Credentials,
@@ -32,12 +33,20 @@ pub(super) fn run() -> Exit {
                 Exit::Internal
             }
         }
-    })
+    });
+    if let Some(traces) = traces {
+        traces.finish();
+    }
+    exit
 }
 
-/// Starts log lines and metrics, and says what was started.
-fn start_telemetry(config: &Config) -> anyhow::Result<MetricsHandle> {
-    logging::init(&config.log)?;
+/// Starts log lines, traces and metrics, and says what was started.
+fn start_telemetry(config: &Config) -> anyhow::Result<(MetricsHandle, Option<Traces>)> {
+    let trace = config.trace.as_ref();
+    let traces = trace
+        .map(|trace| Traces::start(trace, &config.instance))
+        .transpose()?;
+    logging::init(&config.log, traces.as_ref())?;
     let recorder = metrics::install()?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -52,5 +61,5 @@ fn start_telemetry(config: &Config) -> anyhow::Result<MetricsHandle> {
         warn!(warning, "configuration");
     }
     metrics::config_warnings(config.warnings.len());
-    Ok(recorder)
+    Ok((recorder, traces))
 }

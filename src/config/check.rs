@@ -9,11 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use super::settings::{self, Kind, Setting, Status};
 use super::source::{self, Origin, RawValue, Source};
 use super::{
     AdminConfig, BlindPolicy, Config, ConfigErrors, LogConfig, LogFormat, ObjectNames, OrdersConfig,
-    PositionsConfig, Problem, Provision, TradeUpdatesConfig, nats, parse, venue,
+    PositionsConfig, Problem, Provision, TraceConfig, TraceExporter, TradeUpdatesConfig, nats, parse, venue,
 };
 
 /// What was read, for people: whether or not it can be used.
@@ -320,15 +322,9 @@ fn build(settings: &mut Settings, source: &dyn Source) -> Config {
         positions: PositionsConfig {
             refresh_interval: settings.duration("POSITIONS_REFRESH_INTERVAL"),
         },
-        admin: AdminConfig {
-            metrics: (!settings.switch("DISABLE_METRICS")).then(|| {
-                SocketAddr::new(
-                    settings.ip_address("METRICS_HOST"),
-                    settings.count("METRICS_PORT"),
-                )
-            }),
-        },
+        admin: admin(settings),
         log: log(settings),
+        trace: trace(settings),
         shutdown_timeout: settings.duration("SHUTDOWN_TIMEOUT"),
         warnings: Vec::new(),
     }
@@ -431,11 +427,54 @@ fn log(settings: &mut Settings) -> LogConfig {
     LogConfig {
         filter,
         format: match settings.choice("LOG_FMT") {
-            "text" | "logfmt" => LogFormat::Text,
+            "text" => LogFormat::Text,
+            "logfmt" => LogFormat::Logfmt,
             _ => LogFormat::Json,
         },
         source: settings.switch("LOG_SRC"),
     }
+}
+
+fn admin(settings: &mut Settings) -> AdminConfig {
+    let listen = |port: &str| SocketAddr::new(settings.ip_address("METRICS_HOST"), settings.count(port));
+    let metrics = (!settings.switch("DISABLE_METRICS")).then(|| listen("METRICS_PORT"));
+    let health = (!settings.switch("DISABLE_HEALTH")).then(|| listen("HEALTH_PORT"));
+    if metrics.is_some() && metrics == health {
+        settings.problem("METRICS_PORT, HEALTH_PORT", "are one port; give each its own");
+    }
+    AdminConfig { metrics, health }
+}
+
+/// The collector's usual path, where an address names none.
+const TRACES_PATH: &str = "/v1/traces";
+
+fn trace(settings: &mut Settings) -> Option<TraceConfig> {
+    let text = settings.optional_text("TRACE_EXPORTER_URL");
+    let url = text.map(|text| match Url::parse(&text) {
+        Ok(mut url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            if url.path() == "/" {
+                url.set_path(TRACES_PATH);
+            }
+            Ok(url.to_string())
+        }
+        // The text is not repeated: it may have credentials inside.
+        Ok(_) | Err(_) => Err("is no http or https URL; write for example http://localhost:4318"),
+    });
+    let url = match url.transpose() {
+        Ok(url) => url.unwrap_or_else(|| format!("http://localhost:4318{TRACES_PATH}")),
+        Err(what) => {
+            settings.problem("TRACE_EXPORTER_URL", what);
+            String::new()
+        }
+    };
+    let config = TraceConfig {
+        exporter: match settings.choice("TRACE_EXPORTER") {
+            "stdout" => TraceExporter::Log,
+            _ => TraceExporter::Otlp { url },
+        },
+        timeout: settings.duration("TRACE_EXPORTER_TIMEOUT"),
+    };
+    (!settings.switch("DISABLE_TRACING")).then_some(config)
 }
 
 /// One line per reason, with the settings that were given and will do nothing.

@@ -54,6 +54,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// Where traces go; nowhere by default.
+    pub trace: Option<TraceConfig>,
     /// Longest wait for work in hand when the daemon is told to stop.
     pub shutdown_timeout: Duration,
     /// What was accepted but will not do what it seems to; logged once at start.
@@ -226,6 +228,29 @@ pub struct PositionsConfig {
 pub struct AdminConfig {
     /// Where `/metrics`, `/livez`, `/readyz` and `/version` answer; `None` is nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where gRPC's health service answers; `None` is nowhere.
+    pub health: Option<SocketAddr>,
+}
+
+/// The export of traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// How.
+    pub exporter: TraceExporter,
+    /// Longest wait for the collector.
+    pub timeout: Duration,
+}
+
+/// How traces are exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TraceExporter {
+    /// As log lines.
+    Log,
+    /// To an OpenTelemetry collector, as protobuf over HTTP.
+    Otlp {
+        /// The whole address, path included.
+        url: String,
+    },
 }
 
 /// Log lines.
@@ -246,6 +271,8 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
+    /// `name=value` pairs.
+    Logfmt,
 }
 
 #[cfg(test)]

@@ -438,7 +438,6 @@ fn what_has_no_effect_is_said() {
         ("METRICS_ERR_POLICY", "whatever"),
         ("ALPACA_RETRY_LIMIT", "lots"),
         ("PROCESSING_TIMEOUT", "3s"),
-        ("DISABLE_TRACING", "false"),
         ("NALPACA_PREFX", "x"),
         ("NALPACA_COLOR_OF_THE_SKY", "blue"),
         ("NALPACA_SERVICE_HOST", "10.0.0.1"),
@@ -451,7 +450,6 @@ fn what_has_no_effect_is_said() {
         [
             "ALPACA_RETRY_LIMIT: no effect: requests are repeated with growing pauses until the order's deadline (ORDER_MAX_AGE)",
             "METRICS_ERR_POLICY: no effect: the metrics listener bounds itself",
-            "DISABLE_TRACING: no effect: trace export is not in this version",
             "ENABLE_STOCK_STREAM, STOCK_STREAM_SYMBOLS: no effect: market data streams are not in this version",
             "STOCK_STREAM_PROCESSORS: no effect: market data has no worker count, buffer size or reconnect limit here",
             "NALPACA_COLOR_OF_THE_SKY: is not known; `nalpaca config env` lists what is",
@@ -460,6 +458,32 @@ fn what_has_no_effect_is_said() {
         ]
     );
     assert_eq!(config.orders.blind_policy, BlindPolicy::Allow);
+}
+
+#[test]
+fn traces_go_where_they_are_sent() {
+    assert_eq!(loaded(&[]).trace, None);
+    for (given, expected) in [
+        ("", "http://localhost:4318/v1/traces"),
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        (
+            "https://collector/otlp/v1/traces",
+            "https://collector/otlp/v1/traces",
+        ),
+    ] {
+        let config = loaded(&[("DISABLE_TRACING", "false"), ("TRACE_EXPORTER_URL", given)]);
+        let url = expected.to_owned();
+        assert_eq!(config.trace.unwrap().exporter, TraceExporter::Otlp { url });
+    }
+    let logged = loaded(&[("DISABLE_TRACING", "0"), ("TRACE_EXPORTER", "stdout")]);
+    assert_eq!(logged.trace.unwrap().exporter, TraceExporter::Log);
+    let text = refused(&[("TRACE_EXPORTER_URL", "collector:4318")]);
+    assert!(
+        text.contains("TRACE_EXPORTER_URL: is no http or https URL"),
+        "{text}"
+    );
+    let text = refused(&[("HEALTH_PORT", "8088")]);
+    assert!(text.contains("METRICS_PORT, HEALTH_PORT: are one port"), "{text}");
 }
 
 #[test]
@@ -478,7 +502,7 @@ fn log_levels_of_both_programs_are_known() {
         loaded(&[("LOG_LEVEL", "err"), ("RUST_LOG", "debug")]).log.filter,
         "debug"
     );
-    assert_eq!(loaded(&[("LOG_FMT", "logfmt")]).log.format, LogFormat::Text);
+    assert_eq!(loaded(&[("LOG_FMT", "logfmt")]).log.format, LogFormat::Logfmt);
 }
 
 #[test]

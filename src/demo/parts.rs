@@ -265,6 +265,7 @@ fn start_daemon(folder: &Folder, nats_url: &str, sim: &Sim, admin: SocketAddr) -
         .env("NATS_URL", nats_url)
         .env("METRICS_HOST", admin.ip().to_string())
         .env("METRICS_PORT", admin.port().to_string())
+        .env("DISABLE_HEALTH", "true")
         .env("LOG_FMT", "text")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -28,7 +28,7 @@ use crate::domain::{
 };
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, Page};
-use crate::telemetry::{Chain, metrics};
+use crate::telemetry::{Chain, metrics, trace};
 use crate::trial::{self, Bug, Point};
 use crate::wire;
 use crate::wire::subject::{CommandName, CommandSubject, Subjects};
@@ -183,7 +183,17 @@ impl<V: Venue> Desk<V> {
             delivered = delivery.delivered,
         );
         trial::at(Point::Taken, &subject.spelling);
-        let trace = delivery.header("traceparent").map(str::to_owned);
+        let trace = delivery.header(trace::TRACEPARENT).map(str::to_owned);
+        if let Some(publisher) = &trace {
+            trace::follow(&span, publisher);
+            if let Ok(CommandName::One(id)) = &subject.id {
+                // What is told of the order belongs to whoever asked for it, not to whoever cancels it.
+                if subject.kind != CommandKind::Cancel {
+                    desk.journal
+                        .remember_trace(id.as_str(), &trace::carried(&span, publisher));
+                }
+            }
+        }
         let content_type = delivery.header("Content-Type").map(str::to_owned);
         let CommandSubject { kind, spelling, id } = subject;
         let command = Command {

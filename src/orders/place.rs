@@ -6,7 +6,7 @@
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 use super::desk::{Command, Inner, announce};
 use super::in_hand::{OrderInHand, Origin, Work};
@@ -24,6 +24,7 @@ use crate::bus::Delivery;
 use crate::domain::record::{Asked, RecordState};
 use crate::domain::{Outcome, Placement, Verdict};
 use crate::ledger::Page;
+use crate::telemetry::trace;
 use crate::trial::{self, Bug, Point};
 
 /// One command that creates an order, from its lane to its ack. It keeps its place in the lane and its room in our
@@ -34,7 +35,7 @@ pub(super) async fn run<V: Venue>(
     mut order: OrderInHand,
     held: (Place, OwnedSemaphorePermit),
 ) {
-    held.0.turn().await;
+    held.0.turn().instrument(trace::child_span!("lane")).await;
     trial::at(Point::Turn, order.id.as_str());
     if trial::planted(Bug::AckFirst) {
         command.delivery.ack_early().await;

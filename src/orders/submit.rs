@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use super::dealer::Dealer;
 use super::gate::{self, Passage};
@@ -16,7 +16,7 @@ use crate::alpaca::{Lane, Permit};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::outcome::Refusal;
 use crate::domain::{ClientOrderId, CommandId, ConditionName, Placement, Verdict};
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, trace};
 use crate::trial::{self, Bug, Point};
 
 /// What is known when sending begins.
@@ -156,7 +156,8 @@ async fn send_once<V: Venue>(
     if let Some(canceled) = canceled(dealer, submission, doubt) {
         return canceled;
     }
-    let (_in_flight, permit) = match leave_to_send(dealer, submission).await {
+    let gate = trace::child_span!("gate");
+    let (_in_flight, permit) = match leave_to_send(dealer, submission).instrument(gate).await {
         Leave::Granted(in_flight, permit) => (in_flight, permit),
         Leave::Canceled => return Step::Again,
         Leave::Stopping => return Step::Stopping,

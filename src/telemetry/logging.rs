@@ -5,55 +5,95 @@
 
 use std::io::{self, Write};
 
+use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
+use super::trace::{Traces, is_exported};
 use crate::config::{LogConfig, LogFormat};
 
-/// Starts logging for the whole process. Errs when that was done before.
-pub fn init(config: &LogConfig) -> Result<(), TryInitError> {
-    subscriber(config, io::stdout).try_init()
+/// Longest line. The longest honest ones have a few kilobytes.
+const LINE_MAX: usize = 16 * 1024;
+/// Longest text of a field in a JSON line that is too long.
+const FIELD_MAX: usize = 1024;
+/// What stands for the rest.
+const CUT: &str = "... (cut)";
+
+/// Starts logging, and the export of traces if there is one, for the whole process. Errs when that was done before.
+pub fn init(config: &LogConfig, traces: Option<&Traces>) -> Result<(), TryInitError> {
+    subscriber(config, traces.map(Traces::tracer), io::stdout).try_init()
 }
 
-fn subscriber<W>(config: &LogConfig, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(
+    config: &LogConfig,
+    tracer: Option<SdkTracer>,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // `config` has parsed the directives; a broken one here is dropped rather than fatal.
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&config.filter))
+    let writer = OneLine {
+        inner: writer,
+        format: config.format,
+    };
+    let lines = fmt::layer()
         .with_file(config.source)
         .with_line_number(config.source)
-        .with_ansi(false)
-        .with_writer(OneLine(writer));
-    match config.format {
-        LogFormat::Json => Box::new(
-            builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false)
-                .finish(),
-        ),
-        LogFormat::Text => Box::new(builder.finish()),
-    }
+        .with_ansi(false);
+    let lines = match config.format {
+        LogFormat::Json => lines
+            .with_writer(writer)
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed(),
+        LogFormat::Text => lines.with_writer(writer).boxed(),
+        LogFormat::Logfmt => tracing_logfmt::builder()
+            .with_location(config.source)
+            .layer()
+            .with_ansi(false)
+            .with_writer(writer)
+            .boxed(),
+    };
+    // `config` has parsed the directives; a broken one here is dropped rather than fatal.
+    let lines = lines.with_filter(EnvFilter::new(&config.filter));
+    let spans = tracer.map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(FilterFn::new(is_exported))
+    });
+    Box::new(Registry::default().with(lines).with(spans))
 }
 
 /// Makes writers that keep each event on its line.
-struct OneLine<W>(W);
+struct OneLine<W> {
+    inner: W,
+    format: LogFormat,
+}
 
 impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for OneLine<W> {
     type Writer = OneLineWriter<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        OneLineWriter(self.0.make_writer())
+        OneLineWriter {
+            inner: self.inner.make_writer(),
+            format: self.format,
+        }
     }
 }
 
 /// Writes one event: control characters are escaped, all but the line break that ends it.
-struct OneLineWriter<W>(W);
+struct OneLineWriter<W> {
+    inner: W,
+    format: LogFormat,
+}
 
 impl<W: Write> Write for OneLineWriter<W> {
     /// The formatter hands over a whole event at once, so the last byte is the event's end.
@@ -63,18 +103,56 @@ impl<W: Write> Write for OneLineWriter<W> {
             Some(line) => (line, "\n"),
             None => (text.as_ref(), ""),
         };
-        if line.chars().any(char::is_control) {
-            self.0.write_all(escaped(line).as_bytes())?;
+        let cut;
+        let line = if line.len() > LINE_MAX {
+            cut = shortened(line, self.format);
+            cut.as_str()
         } else {
-            self.0.write_all(line.as_bytes())?;
+            line
+        };
+        if line.chars().any(char::is_control) {
+            self.inner.write_all(escaped(line).as_bytes())?;
+        } else {
+            self.inner.write_all(line.as_bytes())?;
         }
-        self.0.write_all(end.as_bytes())?;
+        self.inner.write_all(end.as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.inner.flush()
     }
+}
+
+/// A line that is too long, cut: in JSON, field by field, so that it stays JSON.
+fn shortened(line: &str, format: LogFormat) -> String {
+    let json = match format {
+        LogFormat::Json => serde_json::from_str(line).ok(),
+        LogFormat::Text | LogFormat::Logfmt => None,
+    };
+    match json {
+        Some(mut value) => {
+            shorten(&mut value);
+            value.to_string()
+        }
+        None => cut(line, LINE_MAX),
+    }
+}
+
+fn shorten(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) if text.len() > FIELD_MAX => *text = cut(text, FIELD_MAX),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(shorten),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(shorten),
+        serde_json::Value::String(_)
+        | serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_) => {}
+    }
+}
+
+fn cut(text: &str, max: usize) -> String {
+    format!("{}{CUT}", &text[..text.floor_char_boundary(max)])
 }
 
 /// Control characters as JSON writes them, so that a JSON line stays one.
@@ -121,7 +199,7 @@ mod tests {
             source: true,
         };
         let writer = captured.clone();
-        tracing::subscriber::with_default(subscriber(&config, move || writer.clone()), log);
+        tracing::subscriber::with_default(subscriber(&config, None, move || writer.clone()), log);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -140,6 +218,37 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["symbol"], "A\nINFO forged");
         assert!(value["line_number"].is_u64(), "{json}");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_a_json_line_stays_one() {
+        let log = || info!(body = %"é".repeat(100_000), n = 1, "told");
+        let json = captured(LogFormat::Json, "info", log);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(
+            value["body"].as_str().unwrap().ends_with(CUT) && value["n"] == 1,
+            "{json}"
+        );
+        for format in [LogFormat::Text, LogFormat::Logfmt] {
+            let line = captured(format, "info", log);
+            assert!(
+                line.len() < 2 * LINE_MAX && line.ends_with("... (cut)\n"),
+                "{format:?}"
+            );
+        }
+        assert!(json.len() < 2 * LINE_MAX);
+    }
+
+    #[test]
+    fn logfmt_is_pairs_and_cannot_be_forged() {
+        let log = || info!(symbol = %"A\nlevel=error \"x", "hello");
+        let line = captured(LogFormat::Logfmt, "info", log);
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(
+            line.contains("level=info") && line.contains("message=hello"),
+            "{line}"
+        );
+        assert!(line.contains(r#"symbol="A\nlevel=error \"x""#), "{line}");
     }
 
     #[test]

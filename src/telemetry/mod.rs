@@ -5,6 +5,7 @@
 pub mod chain;
 pub mod logging;
 pub mod metrics;
+pub mod trace;
 
 pub use chain::Chain;
 pub use metrics::MetricsHandle;

@@ -22,6 +22,7 @@ mod standby;
 mod support;
 mod template;
 mod topology;
+mod traces;
 mod trade_updates;
 mod unknown;
 mod venue_shapes;

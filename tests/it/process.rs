@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use nalpaca::sim::Sim;
 use tokio::net::UnixDatagram;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::daemon::{Environment, KEY, SECRET};
 use crate::support::scratch::Scratch;
 use crate::support::world::{self, Plan};
-use crate::support::{Daemon, NatsServer, Release, run};
+use crate::support::{Daemon, NatsServer, Release, run, until};
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs
@@ -93,6 +96,49 @@ async fn a_port_that_is_taken_is_named_with_the_variable_that_changes_it() {
     assert_eq!(ended.code, 70);
     assert!(ended.stdout.contains("METRICS_PORT"), "{}", ended.stdout);
     assert!(ended.stdout.contains(&port), "{}", ended.stdout);
+}
+
+/// What gRPC's health service says of a name, to a probe like Kubernetes'.
+async fn health(port: u16, service: &str) -> Option<i32> {
+    let channel = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).ok()?;
+    let mut client = HealthClient::new(channel.connect().await.ok()?);
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    client
+        .check(request)
+        .await
+        .ok()
+        .map(|answer| answer.into_inner().status)
+}
+
+#[tokio::test]
+async fn grpc_probes_are_answered_as_those_over_http() {
+    const SERVING: i32 = 1;
+    const NOT_SERVING: i32 = 2;
+    let nats = NatsServer::reserve(Release::Recent);
+    let mut world = Plan::new().start_on(nats).await;
+    let port = world.daemon.health_port;
+    for (service, status) in [("", SERVING), ("liveness", SERVING), ("readiness", NOT_SERVING)] {
+        until(&format!("{service:?} without NATS"), async || {
+            (health(port, service).await? == status).then_some(())
+        })
+        .await;
+    }
+    world.nats.run().await;
+    world.daemon.ready().await;
+    until("readiness", async || {
+        (health(port, "readiness").await? == SERVING).then_some(())
+    })
+    .await;
+    assert_eq!(health(port, "somebody-else").await, None);
+    world.nats.kill9();
+    until("readiness to fall", async || {
+        (health(port, "readiness").await? == NOT_SERVING).then_some(())
+    })
+    .await;
+    assert_eq!(health(port, "").await, Some(SERVING));
+    assert_eq!(world.daemon.terminate().await, 0);
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Response, Url};
 use tokio::time::Instant;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::answer::{Answer, Exchange, TransportError};
 use super::classify::{self, CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
@@ -23,7 +25,7 @@ use super::route::route;
 use crate::alpaca::credential::Credential;
 use crate::alpaca::pacer::{Lane, Pacer, Permit};
 use crate::domain::{Account, ClientOrderId, FillActivity, MarketClock, Order, OrderId, Placement, Position};
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, trace};
 
 /// TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -321,18 +323,30 @@ impl Client {
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
                 .body(body);
         }
+        let span = trace::child_span!(
+            "venue request",
+            otel.kind = "client",
+            route,
+            http.response.status_code = Empty
+        );
         permit.spend();
         let began = Instant::now();
-        let exchange = match request.send().await {
-            Ok(response) => {
-                let mut answer = Answer::from_head(response.status().as_u16(), response.headers());
-                self.pacer.observe(answer.rate);
-                answer.body = read_body(response, body_max).await;
-                Ok(answer)
+        let exchange = async {
+            match request.send().await {
+                Ok(response) => {
+                    let mut answer = Answer::from_head(response.status().as_u16(), response.headers());
+                    self.pacer.observe(answer.rate);
+                    answer.body = read_body(response, body_max).await;
+                    Ok(answer)
+                }
+                Err(error) => Err(transport_error(error)),
             }
-            Err(error) => Err(transport_error(error)),
         };
+        let exchange = exchange.instrument(span.clone()).await;
         let status = exchange.as_ref().ok().map(|answer| answer.status);
+        if let Some(status) = status {
+            span.record("http.response.status_code", status);
+        }
         metrics::venue_answered(route, status, began.elapsed());
         exchange
     }

@@ -23,8 +23,7 @@ const ANY_DURATION: Kind = seconds(0, 366 * DAY);
 
 const MARKET_DATA: &str = "market data streams are not in this version";
 const NEWS_DATA: &str = "news streams are not in this version";
-const GRPC_HEALTH: &str = "gRPC health is not in this version, /livez and /readyz answer on METRICS_PORT";
-const TRACING: &str = "trace export is not in this version";
+const OWN_HEALTH: &str = "health is told when it changes, nobody is asked for it";
 const LIVE: &str = "live trading is not in this version";
 const LEAF_NODES: &str = "JetStream domains and custom prefixes are not in this version";
 const OWN_RETRIES: &str =
@@ -341,7 +340,7 @@ pub const SECTIONS: &[Section] = &[
                 "LOG_FMT",
                 Kind::Choice(&["json", "text", "logfmt"]),
                 "json",
-                "Form of log lines; logfmt is text.",
+                "Form of log lines.",
             ),
             Setting::new(
                 "LOG_SRC",
@@ -384,32 +383,49 @@ pub const SECTIONS: &[Section] = &[
                 "Most scrapes at once.",
             )
             .ignored(OWN_METRICS),
-            Setting::new("DISABLE_HEALTH", Kind::Switch, "true", "No gRPC health service.")
-                .later(GRPC_HEALTH),
-            Setting::new("HEALTH_PORT", PORT, "7654", "Port of the gRPC health service.").later(GRPC_HEALTH),
+            Setting::new(
+                "DISABLE_HEALTH",
+                Kind::Switch,
+                "false",
+                "No gRPC health service (grpc.health.v1.Health, beside /livez and /readyz).",
+            ),
+            Setting::new(
+                "HEALTH_PORT",
+                PORT,
+                "7654",
+                "Port of the gRPC health service, on METRICS_HOST.",
+            ),
             Setting::new(
                 "HEALTH_PING_INTERVAL",
                 ANY_DURATION,
                 "10s",
                 "Pause between health checks.",
             )
-            .later(GRPC_HEALTH),
-            Setting::new("DISABLE_TRACING", Kind::Switch, "true", "No trace export.").later(TRACING),
+            .ignored(OWN_HEALTH),
+            Setting::new(
+                "DISABLE_TRACING",
+                Kind::Switch,
+                "true",
+                "No export of traces; what is published carries its command's traceparent on all the same.",
+            ),
             Setting::new(
                 "TRACE_EXPORTER",
-                Kind::Choice(&["stdout", "otlp"]),
+                Kind::Choice(&["otlp", "stdout"]),
+                "otlp",
+                "How traces are exported: to an OpenTelemetry collector over HTTP, or as log lines.",
+            ),
+            Setting::new(
+                "TRACE_EXPORTER_URL",
+                Kind::Text,
                 "",
-                "How traces are exported.",
-            )
-            .later(TRACING),
-            Setting::new("TRACE_EXPORTER_URL", Kind::Text, "", "Where traces go.").later(TRACING),
+                "Where the collector is. Default: http://localhost:4318/v1/traces; without a path, /v1/traces is added.",
+            ),
             Setting::new(
                 "TRACE_EXPORTER_TIMEOUT",
-                ANY_DURATION,
+                seconds(1, 60),
                 "5s",
-                "Longest wait for the trace collector.",
-            )
-            .later(TRACING),
+                "Longest wait for the collector.",
+            ),
         ],
     },
     Section {

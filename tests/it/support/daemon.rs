@@ -27,6 +27,8 @@ pub(crate) type Environment = BTreeMap<String, String>;
 pub(crate) struct Daemon {
     environment: Environment,
     port: u16,
+    /// Where its gRPC health service answers.
+    pub(crate) health_port: u16,
     scratch: Scratch,
     child: Option<Child>,
 }
@@ -43,6 +45,7 @@ impl Daemon {
         let mut daemon = Self {
             environment,
             port: free_port(),
+            health_port: free_port(),
             scratch: Scratch::new(),
             child: None,
         };
@@ -73,6 +76,7 @@ impl Daemon {
         let child = Command::new(env!("CARGO_BIN_EXE_nalpaca"))
             .env_clear()
             .env("METRICS_PORT", self.port.to_string())
+            .env("HEALTH_PORT", self.health_port.to_string())
             .envs(&self.environment)
             .current_dir(self.scratch.path())
             .stdin(Stdio::null())

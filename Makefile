@@ -57,7 +57,7 @@ bench-sim: ## Measure the simulator: orders per second, market data per second
 	$(CARGO) bench --locked --bench sim
 
 .PHONY: check
-check: fmt-check lock-check lint clippy deny doc test helm-lint ## Everything CI asks for, cheap things first
+check: fmt-check lock-check lint clippy deny doc test check-helm ## Everything CI asks for, cheap things first
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -95,12 +95,12 @@ lint: ## Check the shell scripts, compose.yaml and the alerts
 	PYTHONPATH=.tools/lint $(PYTHON) scripts/lint_alerts.py
 
 # Where Helm cannot be had, the chart goes unchecked and says so; CI insists.
-.PHONY: helm-lint
-helm-lint: ## Lint the chart, render it, hold the result against Kubernetes' schemas, and ask the daemon whether it takes its settings
+.PHONY: check-helm
+check-helm: ## Lint the chart, render it, hold the result against Kubernetes' schemas, and ask the daemon whether it takes its settings
 	-$(TOOLS) helm
 	$(PYTHON) scripts/helm_readme.py --check
 	$(CARGO) build --locked
-	NALPACA=target/debug/nalpaca PYTHONPATH=.tools/helm $(PYTHON) scripts/lint_helm.py
+	NALPACA=target/debug/nalpaca PYTHONPATH=.tools/helm $(PYTHON) scripts/check_helm.py
 
 .PHONY: helm-readme
 helm-readme: ## Write helm/README.md from the comments in helm/values.yaml

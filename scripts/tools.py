@@ -1,9 +1,9 @@
-"""Puts the project's tools under .tools/, which git ignores. Needs Rust, Python with pip, and nothing else.
+"""Puts the project's tools under .tools/, which git ignores. Needs Rust and Python with pip.
 
 A tool comes through pip or cargo, pinned: by hash in scripts/tools/*.txt, or by version here. It is made in a folder
 of its own and then renamed into place, so a broken run leaves nothing behind and two runs cannot mix. What `make
-conformance` needs of Go and Node.js is pinned by go.sum and package-lock.json, and needs these two; promtool comes with
-Debian.
+conformance` needs of Go and Node.js is pinned by go.sum and package-lock.json, and needs these two; Helm is made with Go;
+promtool comes with Debian.
 """
 
 import glob
@@ -19,6 +19,7 @@ from pathlib import Path
 
 TOOLS = Path(".tools")
 CARGO_DENY = "0.20.2"
+HELM = "4.3.2"
 NATS_MIN = (2, 10)  # the oldest nats-server on the PATH that counts
 
 USAGE = """usage: scripts/tools.sh GROUP...
@@ -27,7 +28,7 @@ USAGE = """usage: scripts/tools.sh GROUP...
   nats-oldest  the oldest nats-server the tests run on    .tools/nats-server/VERSION/nats-server
   python       nats-py, protobuf and a protoc             .tools/python
   lint         shellcheck, PyYAML                         .tools/lint
-  helm         Helm as a library, Kubernetes schemas      .tools/helm
+  helm         Helm (needs go), Kubernetes' schemas       .tools/helm-cli/VERSION/helm, .tools/helm
   promtool     promtool, where it is not on the PATH      .tools/promtool/promtool
   deny         cargo-deny                                 .tools/cargo-deny/VERSION/bin/cargo-deny
   test         nats, nats-oldest and python
@@ -233,6 +234,24 @@ def deny():
     link(place / "bin" / "cargo-deny")
 
 
+def helm():
+    packages("helm", "Kubernetes' schemas")
+    if shutil.which("helm"):
+        return
+    if not shutil.which("go"):
+        say("no helm found, and no go to make it with: the chart goes unchecked here")
+        return
+    place = TOOLS / "helm-cli" / HELM
+
+    def make(folder, _):
+        command = ["go", "install", "-trimpath", f"helm.sh/helm/v4/cmd/helm@v{HELM}"]
+        if subprocess.run(command, env={**os.environ, "GOBIN": str(folder.absolute())}, stdout=sys.stderr).returncode:
+            die("could not install Helm (go says why above). Is a Go module proxy reachable?")
+
+    fetch(f"Helm {HELM}", place, make, " It compiles for about two minutes.")
+    link(place / "helm")
+
+
 def needs(program, words):
     """Ends the run unless `program` is there: what is tested with it would go untested without a word."""
     if not shutil.which(program):
@@ -270,7 +289,7 @@ GROUPS = {
     "nats-oldest": lambda: nats("nats-oldest"),
     "python": lambda: packages("python", "nats-py, protobuf and protoc"),
     "lint": lint,
-    "helm": lambda: packages("helm", "Helm and the Kubernetes schemas"),
+    "helm": helm,
     "promtool": promtool,
     "deny": deny,
 }

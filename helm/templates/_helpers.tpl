@@ -75,6 +75,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- if .Values.alpaca.oauth -}}
 {{- fail "alpaca.oauth would put a secret into the values: put the token into the secret, and name its key in secrets.keys.oauth" -}}
 {{- end -}}
+{{- if and .Values.nack.enabled (not (has .Values.nats.provision (list "" "verify"))) -}}
+{{- fail "nack.enabled and nats.provision: NACK puts back what the daemon edits; leave nats.provision empty" -}}
+{{- end -}}
 {{- if .Values.autoscaling.enabled -}}
 {{- fail "autoscaling.enabled: one daemon trades, whatever the load; replicaCount 2 makes another one stand by" -}}
 {{- end -}}
@@ -116,7 +119,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
   "NATS_USE_COMPRESSION" $v.nats.useCompression
   "NATS_KV_BUCKET" $v.nats.kvBucket
   "STREAM_REPLICAS" $v.nats.streamReplicas
-  "PROVISION" $v.nats.provision
+  "PROVISION" (ternary "verify" $v.nats.provision $v.nack.enabled)
   "NATS_INBOX_PREFIX" $v.nats.inboxPrefix
   "ALPACA_URL" $v.alpaca.url
   "ALPACA_ACCOUNT" $v.alpaca.account

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConfig as _, pull};
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use tracing::info;
@@ -231,6 +231,15 @@ impl Topology {
         self.streams
             .iter()
             .filter(move |declared| declared.retention == retention)
+    }
+
+    /// Every object as JetStream's own API has it: streams (buckets among them), and consumers with their streams.
+    pub fn to_json(&self) -> serde_json::Value {
+        let consumers = self.consumers.iter().map(|declared| {
+            let config = declared.config.clone().into_consumer_config();
+            serde_json::json!({ "stream_name": declared.stream, "config": config })
+        });
+        serde_json::json!({ "streams": self.streams, "consumers": consumers.collect::<Vec<_>>() })
     }
 
     /// Makes and mends what the mode allows. Says what was done to each object.

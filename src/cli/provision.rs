@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// Change nothing: print what would be done and what differs, - for what is there and + for what is declared.
     #[arg(long)]
     dry_run: bool,
+    /// Connect to nothing: print what is declared, as JetStream's API has it.
+    #[arg(long, conflicts_with = "dry_run")]
+    print: bool,
     /// Seconds to wait for NATS.
     #[arg(long, default_value_t = 5)]
     timeout: u64,
@@ -34,10 +37,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Config;
         }
     };
-    block_on(provision(config, arguments))
+    let topology = Topology::new(&config.objects, &Subjects::new(config.prefix.clone()));
+    if arguments.print {
+        return output::answer(format_args!("{:#}\n", topology.to_json()));
+    }
+    block_on(provision(config, topology, arguments))
 }
 
-async fn provision(config: Config, arguments: &Arguments) -> Exit {
+async fn provision(config: Config, topology: Topology, arguments: &Arguments) -> Exit {
     let complain = |what: &dyn std::fmt::Display| output::complain(format_args!("nalpaca provision: {what}"));
     let connection = match Connection::start(&config.nats).await {
         Ok(connection) => connection,
@@ -58,7 +65,6 @@ async fn provision(config: Config, arguments: &Arguments) -> Exit {
         ));
         return Exit::Unavailable;
     }
-    let topology = Topology::new(&config.objects, &Subjects::new(config.prefix.clone()));
     let mode = config.provision;
     let done = if arguments.dry_run {
         topology.plan(&connection, mode).await

@@ -1,27 +1,35 @@
-"""Lints the chart, renders it with every helm/ci/*-values.yaml, and holds the result against Kubernetes' schemas.
+"""Lints the chart, renders it with every helm/ci/*-values.yaml, and holds the result against Kubernetes' schemas and ours.
 
-    PYTHONPATH=.tools/helm python3 scripts/lint_helm.py
+    PYTHONPATH=.tools/helm python3 scripts/check_helm.py
+
+NALPACA names the program that is asked whether it takes the settings. Helm is the one on the PATH, or .tools/bin/helm.
 """
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-try:
-    import helm_python
-    import kubernetes_validate
-    import yaml
-except (ImportError, OSError) as why:
-    # The package has builds for few machines. Helm's own command would say the same.
-    print(f"the chart was NOT checked: Helm cannot be loaded here ({why})", file=sys.stderr)
+HELM = shutil.which("helm") or shutil.which(".tools/bin/helm")
+if not HELM:
+    print("the chart was NOT checked: there is no Helm, and no Go to make it with", file=sys.stderr)
     sys.exit(1 if os.environ.get("CI") else 0)
+
+import kubernetes_validate
+import yaml
 
 CHART = "helm"
 # The program whose settings these are; without it nobody asks whether it takes them.
 NALPACA = os.environ.get("NALPACA")
+# What the names and numbers of streams, consumers and buckets come from.
+OBJECT_NAMES = {
+    "PREFIX", "ACTION_STREAM", "DATA_STREAM", "JOURNAL_STREAM", "ORDER_CONSUMER", "CANCEL_CONSUMER", "TRADE_UPDATE_CONSUMER",
+    "NATS_KV_BUCKET", "ORDERS_BUCKET", "STREAM_REPLICAS",
+}
 KUBERNETES = ["1.27", "1.32", "1.37"]  # the oldest that Chart.yaml allows, one between, the newest known
 
 faults = []
@@ -32,14 +40,93 @@ def expect(holds, text):
         faults.append(text)
 
 
+class Refused(Exception):
+    """Helm took neither chart nor values, and says why."""
+
+
+def helm(*arguments, values):
+    """What Helm says. Values are checked against the chart's schema, as for a user."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(values, file)
+        file.flush()
+        command = [HELM, *arguments, "--namespace", "trading", "--values", file.name]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if told.returncode:
+        raise Refused(told.stdout + told.stderr)
+    return told.stdout
+
+
+def render(values, chart=CHART):
+    """The objects, those of the tests among them."""
+    return [o for o in yaml.safe_load_all(helm("template", "test", chart, values=values)) if o]
+
+
+def notes(values):
+    """What is told after an installation. Helm shows it to those with a cluster alone, so the file goes into an object."""
+    with tempfile.TemporaryDirectory() as folder:
+        chart = Path(folder, "chart")
+        shutil.copytree(CHART, chart)
+        Path(chart, "files/notes").write_text(Path(CHART, "templates/NOTES.txt").read_text())
+        Path(chart, "templates/notes.yaml").write_text(
+            'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata:\n'
+            '  notes: {{ tpl (.Files.Get "files/notes") . | toJson }}\n'
+        )
+        [told] = [o["data"]["notes"] for o in render(values, str(chart)) if o["metadata"]["name"] == "notes"]
+    return told
+
+
 def refuses(values, what):
     """The chart must not take these values."""
     try:
-        chart.validate_schema(values)
-        chart.render(values, name="test", namespace="trading")
-    except helm_python.HelmError:
+        render(values)
+    except Refused:
         return
     faults.append(f"values with {what} were taken")
+
+
+def nanoseconds(span):
+    """A duration as Kubernetes' resources have it, as JetStream has it."""
+    seconds = {"h": 3600, "m": 60, "s": 1}
+    return sum(int(count) * seconds[unit] for count, unit in re.findall(r"(\d+)([hms])", span)) * 10**9
+
+
+def declared(env):
+    """The streams and consumers the daemon wants to see, by name."""
+    printed = subprocess.run([NALPACA, "provision", "--print"], env=env, capture_output=True, text=True, timeout=60, check=True)
+    objects = json.loads(printed.stdout)
+    consumers = {c["config"]["durable_name"]: {**c["config"], "stream_name": c["stream_name"]} for c in objects["consumers"]}
+    return {stream["name"]: stream for stream in objects["streams"]} | consumers
+
+
+def check_nack(case, objects, env):
+    """NACK makes what the daemon would make: no object more, none less, each with the settings that are declared."""
+    ours = {"account", "preventDelete"}
+    resources = [o for o in objects if o["apiVersion"] == "jetstream.nats.io/v1beta2"]
+    if not resources:
+        return
+    expect(env["PROVISION"] == "verify", f"{case}: daemon and NACK both edit")
+    names = {"maxMsgs": "max_msgs", "maxMsgsPerSubject": "max_msgs_per_subject", "replicas": "num_replicas",
+             "allowRollup": "allow_rollup_hdrs", "allowMsgSize": "max_msg_size"}
+    wanted = declared({name: env[name] for name in env if name in OBJECT_NAMES})
+    made = {}
+    for resource in resources:
+        spec = {}
+        for name, value in resource["spec"].items():
+            if name in ours:
+                continue
+            if name in ("maxAge", "duplicateWindow", "ackWait"):
+                value = nanoseconds(value)
+            spec[names.get(name, re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", name))] = value
+        made[spec.get("name") or spec["durable_name"]] = spec
+    expect(made.keys() == wanted.keys(), f"{case}: NACK makes {made.keys() ^ wanted.keys()} more or less")
+    defaults = (None, 0, False, [], "", {})
+    for name in made.keys() & wanted.keys():
+        for field in made[name].keys() | wanted[name].keys():
+            has, wants = made[name].get(field), wanted[name].get(field)
+            same = has == wants or (has in defaults and wants in defaults)
+            if isinstance(has, list) and isinstance(wants, list):
+                same = sorted(has) == sorted(wants)
+            expect(same, f"{case}: NACK's {name}: {field} is {has}, declared {wants}")
 
 
 def check_objects(case, objects):
@@ -141,22 +228,22 @@ def check_pod(case, pod):
 
 
 settings = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", Path(".env.tmpl").read_text(), re.M))
-chart = helm_python.Chart.load(CHART)
 cases = sorted(Path(CHART, "ci").glob("*-values.yaml"))
 expect(cases, "helm/ci has no values to render")
 for case in cases:
     values = yaml.safe_load(case.read_text())
-    report = helm_python.lint(CHART, values, strict=True, namespace="trading")
-    for message in report["messages"]:
-        # 1 is "icon is recommended" and the like.
-        expect(message["severity"] < 2, f"{case}: {message['path']}: {message['error']}")
-    rendered = chart.render(values, name="test", namespace="trading")
-    expect("rollout status" in next(text for path, text in rendered.items() if path.endswith("NOTES.txt")), f"{case}: no notes")
-    objects = [o for path, text in rendered.items() if path.endswith(".yaml") for o in yaml.safe_load_all(text) if o]
+    try:
+        helm("lint", CHART, "--strict", values=values)
+        objects = render(values)
+        commands = re.findall(r"^ +(?:kubectl|helm|nats|curl) .+$", notes(values), re.M)
+    except Refused as why:
+        faults.append(f"{case}: {why}")
+        continue
+    expect(len(commands) >= 3, f"{case}: the notes tell no three commands: {commands}")
     for version in KUBERNETES:
         for manifest in objects:
-            if manifest["apiVersion"].startswith("monitoring.coreos.com/"):
-                continue  # the operator's own
+            if manifest["apiVersion"].split("/")[0] in ("monitoring.coreos.com", "jetstream.nats.io"):
+                continue  # of Prometheus' operator, and of NACK
             try:
                 kubernetes_validate.validate(manifest, version, strict=True)
             except kubernetes_validate.ValidationError as why:
@@ -171,6 +258,8 @@ for case in cases:
     [test] = [manifest for manifest in objects if manifest["kind"] == "Pod"]
     check_pod(f"{case}, test", test["spec"])
     expect(environment(test["spec"]["containers"][0])["PROVISION"] == "verify", f"{case}: the test changes things")
+    if NALPACA:
+        check_nack(case, objects, environment(pod["containers"][0]))
     for rule in (o for o in objects if o["kind"] == "PrometheusRule"):
         expect(rule["spec"] == yaml.safe_load(Path(CHART, "files/alerts.yaml").read_text()), f"{case}: the alerts are others")
     for board in (o for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"].endswith("-dashboard")):
@@ -199,6 +288,7 @@ for what, values in {
     "a stream that drops commands, as text": {"nats": {"initJob": {"actionStream": json.dumps(stream)}}},
     "a stream in memory": {"nats": {"initJob": {"actionStream": {"storage": "memory"}}}},
     "text that is no JSON": {"orders": {"consumerConfig": "{"}},
+    "two who edit": {"nack": {"enabled": True}, "nats": {"provision": "adopt"}},
     "autoscaling": {"autoscaling": {"enabled": True}},
     "three daemons": {"replicaCount": 3},
     "a budget for one daemon": {"podDisruptionBudget": {"enabled": True}},
@@ -215,10 +305,7 @@ allowed = set(schema["properties"]["env"]["propertyNames"]["enum"])
 expect(allowed == settings - given - files, f"values.schema.json, env: {allowed ^ (settings - given - files)}")
 every = {name: "1s" for name in allowed}  # any text the grace period can be read from
 values = {"secrets": {"name": "alpaca"}, "env": every}
-chart.validate_schema(values)
-rendered = chart.render(values, name="test", namespace="trading")
-[text] = [text for path, text in rendered.items() if path.endswith("templates/deployment.yaml")]
-[pod] = [o["spec"]["template"]["spec"] for o in yaml.safe_load_all(text) if o]
+[pod] = [o["spec"]["template"]["spec"] for o in render(values) if o["kind"] == "Deployment"]
 expect(every.items() <= environment(pod["containers"][0]).items(), "a setting of env is not rendered as it is")
 
 for fault in faults:

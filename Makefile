@@ -100,7 +100,28 @@ check-helm: ## Lint the chart, render it, hold the result against Kubernetes' sc
 	-$(TOOLS) helm
 	$(PYTHON) scripts/helm_readme.py --check
 	$(CARGO) build --locked
-	NALPACA=target/debug/nalpaca PYTHONPATH=.tools/helm $(PYTHON) scripts/check_helm.py
+	NALPACA=target/debug/nalpaca PYTHONPATH=.tools/kubernetes $(PYTHON) scripts/check_helm.py
+
+.PHONY: sbom
+sbom: ## Write what is inside the program to dist/, in CycloneDX' form
+	$(TOOLS) cyclonedx
+	$(PYTHON) scripts/release.py sbom
+
+.PHONY: chart
+chart: ## Pack the Helm chart into dist/
+	$(TOOLS) helm
+	$(PYTHON) scripts/release.py chart
+
+# What the release workflow does, for this machine, and nothing is published.
+.PHONY: release-dry-run
+release-dry-run: ## Make and check everything of a release for this machine: archive, SBOM, chart, sums, and the workflow itself
+	rm -rf dist
+	$(TOOLS) actionlint
+	.tools/bin/actionlint -shellcheck .tools/bin/shellcheck .github/workflows/*.yaml
+	$(PYTHON) scripts/release.py versions
+	$(PYTHON) scripts/release.py archive
+	$(MAKE) sbom chart
+	$(PYTHON) scripts/release.py sums
 
 .PHONY: helm-readme
 helm-readme: ## Write helm/README.md from the comments in helm/values.yaml
@@ -109,6 +130,10 @@ helm-readme: ## Write helm/README.md from the comments in helm/values.yaml
 .PHONY: proto
 proto: ## Record what proto/ promises in proto/descriptors.binpb, unless it breaks a promise
 	NALPACA_BLESS=1 $(CARGO) test --locked --test it schema::
+
+.PHONY: reference
+reference: ## Write docs/reference from the code and proto/
+	NALPACA_BLESS=1 $(CARGO) test --locked --test it reference::
 
 .PHONY: python-proto
 python-proto: ## Generate Python classes from proto/ into examples/python/gen
@@ -135,4 +160,4 @@ down: ## Stop what compose started; NATS keeps its data (needs docker)
 .PHONY: clean
 clean: ## Remove what was built; .tools/ stays
 	$(CARGO) clean
-	rm -rf examples/python/gen
+	rm -rf examples/python/gen dist

@@ -1,6 +1,6 @@
 """Lints the chart, renders it with every helm/ci/*-values.yaml, and holds the result against Kubernetes' schemas and ours.
 
-    PYTHONPATH=.tools/helm python3 scripts/check_helm.py
+    PYTHONPATH=.tools/kubernetes python3 scripts/check_helm.py
 
 NALPACA names the program that is asked whether it takes the settings. Helm is the one on the PATH, or .tools/bin/helm.
 """

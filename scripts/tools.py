@@ -19,6 +19,8 @@ from pathlib import Path
 
 TOOLS = Path(".tools")
 CARGO_DENY = "0.20.2"
+CARGO_CYCLONEDX = "0.5.9"
+ACTIONLINT = "1.7.12"
 HELM = "4.3.2"
 NATS_MIN = (2, 10)  # the oldest nats-server on the PATH that counts
 
@@ -28,9 +30,11 @@ USAGE = """usage: scripts/tools.sh GROUP...
   nats-oldest  the oldest nats-server the tests run on    .tools/nats-server/VERSION/nats-server
   python       nats-py, protobuf and a protoc             .tools/python
   lint         shellcheck, PyYAML                         .tools/lint
-  helm         Helm (needs go), Kubernetes' schemas       .tools/helm-cli/VERSION/helm, .tools/helm
+  helm         Helm (needs go), Kubernetes' schemas       .tools/helm/VERSION/helm, .tools/kubernetes
   promtool     promtool, where it is not on the PATH      .tools/promtool/promtool
   deny         cargo-deny                                 .tools/cargo-deny/VERSION/bin/cargo-deny
+  cyclonedx    cargo-cyclonedx                            .tools/cargo-cyclonedx/VERSION/bin/cargo-cyclonedx
+  actionlint   actionlint (needs go), and lint            .tools/actionlint/VERSION/actionlint
   test         nats, nats-oldest and python
   all          everything but the following
 
@@ -216,46 +220,56 @@ def promtool():
     link(place / "promtool")
 
 
-def deny():
-    place = TOOLS / "cargo-deny" / CARGO_DENY
+def cargo_install(crate, version):
+    place = TOOLS / crate / version
 
     def make(folder, scratch):
         # Unoptimized: it compiles in a minute instead of several, and reads our few hundred crates at once anyway.
-        command = ["cargo", "install", "--quiet", "--debug", "--locked", f"--version={CARGO_DENY}"]
-        command += [f"--root={folder}", f"--target-dir={scratch / 'target'}", "cargo-deny"]
+        command = ["cargo", "install", "--quiet", "--debug", "--locked", f"--version={version}"]
+        command += [f"--root={folder}", f"--target-dir={scratch / 'target'}", crate]
         try:
             failed = subprocess.run(command, stdout=sys.stderr).returncode
         except FileNotFoundError:
             die("no cargo found: install Rust")
         if failed:
-            die("could not install cargo-deny (cargo says why above). Is the crate registry reachable?")
+            die(f"could not install {crate} (cargo says why above). Is the crate registry reachable?")
 
-    fetch(f"cargo-deny {CARGO_DENY}", place, make, " It compiles for about a minute.")
-    link(place / "bin" / "cargo-deny")
+    fetch(f"{crate} {version}", place, make, " It compiles for about a minute.")
+    link(place / "bin" / crate)
+
+
+def go_install(program, package, version, patience=""):
+    place = TOOLS / program / version
+
+    def make(folder, _):
+        command = ["go", "install", "-trimpath", f"{package}@v{version}"]
+        if subprocess.run(command, env={**os.environ, "GOBIN": str(folder.absolute())}, stdout=sys.stderr).returncode:
+            die(f"could not install {program} (go says why above). Is a Go module proxy reachable?")
+
+    fetch(f"{program} {version}", place, make, patience)
+    link(place / program)
+
+
+def actionlint():
+    lint()  # it calls shellcheck
+    needs("go", "Go 1.24 or later")
+    go_install("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", ACTIONLINT)
 
 
 def helm():
-    packages("helm", "Kubernetes' schemas")
+    packages("kubernetes", "Kubernetes' schemas")
     if shutil.which("helm"):
         return
     if not shutil.which("go"):
         say("no helm found, and no go to make it with: the chart goes unchecked here")
         return
-    place = TOOLS / "helm-cli" / HELM
-
-    def make(folder, _):
-        command = ["go", "install", "-trimpath", f"helm.sh/helm/v4/cmd/helm@v{HELM}"]
-        if subprocess.run(command, env={**os.environ, "GOBIN": str(folder.absolute())}, stdout=sys.stderr).returncode:
-            die("could not install Helm (go says why above). Is a Go module proxy reachable?")
-
-    fetch(f"Helm {HELM}", place, make, " It compiles for about two minutes.")
-    link(place / "helm")
+    go_install("helm", "helm.sh/helm/v4/cmd/helm", HELM, " It compiles for about two minutes.")
 
 
 def needs(program, words):
     """Ends the run unless `program` is there: what is tested with it would go untested without a word."""
     if not shutil.which(program):
-        die(f"no {program} found: install {words}, which `make conformance` needs")
+        die(f"no {program} found: install {words}")
 
 
 def conformance_go():
@@ -291,7 +305,11 @@ GROUPS = {
     "lint": lint,
     "helm": helm,
     "promtool": promtool,
-    "deny": deny,
+    "deny": lambda: cargo_install("cargo-deny", CARGO_DENY),
+}
+RELEASE = {
+    "cyclonedx": lambda: cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX),
+    "actionlint": actionlint,
 }
 CONFORMANCE = {
     "conformance-python": lambda: packages("conformance-python", "alpaca-py", "conformance"),
@@ -299,7 +317,7 @@ CONFORMANCE = {
     "conformance-js": conformance_js,
 }
 SETS = {"test": ["nats", "nats-oldest", "python"], "all": list(GROUPS), "conformance": list(CONFORMANCE)}
-GROUPS |= CONFORMANCE
+GROUPS |= CONFORMANCE | RELEASE
 
 
 def main(names):

@@ -52,6 +52,18 @@ enum Type {
     Histogram,
 }
 
+/// Name, type and meaning of every metric.
+pub fn families() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    FAMILIES.iter().map(|(name, kind, _, help)| {
+        let kind = match kind {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Histogram => "histogram",
+        };
+        (*name, kind, *help)
+    })
+}
+
 /// Name, type, unit of measure and meaning of every metric.
 const FAMILIES: [(&str, Type, Unit, &str); 31] = [
     (

@@ -14,6 +14,7 @@ mod orders;
 mod permissions;
 mod poison;
 mod process;
+mod reference;
 mod restarts;
 mod schema;
 mod secrets;

@@ -94,10 +94,10 @@ def try_in_empty_root(program, revision):
     with tempfile.TemporaryDirectory() as root:
         shutil.copy(program, Path(root, "nalpaca"))
         if os.geteuid() == 0:
-            command = ["chroot", root]
+            command = [shutil.which("chroot"), root]
         else:
-            command = ["unshare", "--map-root-user", "chroot", root]
-            if subprocess.run([*command, "/nalpaca", "version"], capture_output=True).returncode:
+            command = [shutil.which("unshare") or "unshare", "--map-root-user", shutil.which("chroot") or "chroot", root]
+            if not shutil.which("unshare") or subprocess.run([*command, "/nalpaca", "version"], capture_output=True).returncode:
                 print("release: not tried in an empty root: this user may make none", file=sys.stderr)
                 return
         told = run(*command, "/nalpaca", "version", env={}, stdout=subprocess.PIPE)

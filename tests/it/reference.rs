@@ -92,7 +92,7 @@ async fn configuration() -> String {
                 text,
                 "\n## {section}\n\n| variable | value | default | |\n|---|---|---|---|\n"
             )
-            .unwrap();
+            .expect("a String takes every text");
         }
         let names = |name: &str| -> Vec<String> {
             let list = setting[name].as_array().into_iter().flatten();
@@ -103,16 +103,16 @@ async fn configuration() -> String {
         let mut help = field("help");
         let (aliases, outdated) = (names("aliases"), names("outdated_aliases"));
         if !aliases.is_empty() {
-            write!(help, " Also {}.", aliases.join(", ")).unwrap();
+            write!(help, " Also {}.", aliases.join(", ")).expect("a String takes every text");
         }
         if !outdated.is_empty() {
-            write!(help, " Old: {}.", outdated.join(", ")).unwrap();
+            write!(help, " Old: {}.", outdated.join(", ")).expect("a String takes every text");
         }
         if setting["secret"] == true {
             help.push_str(" Secret: never shown.");
         }
         if !field("note").is_empty() {
-            write!(help, " **{}**", field("note")).unwrap();
+            write!(help, " **{}**", field("note")).expect("a String takes every text");
         }
         let default = match field("default") {
             default if default.is_empty() => String::new(),
@@ -125,7 +125,7 @@ async fn configuration() -> String {
             cell(&field("type")),
             cell(&help)
         )
-        .unwrap();
+        .expect("a String takes every text");
     }
     text
 }
@@ -140,7 +140,7 @@ fn all_metrics() -> String {
     );
     text.push_str("\n| metric | type | |\n|---|---|---|\n");
     for (name, kind, help) in families {
-        writeln!(text, "| `{name}` | {kind} | {} |", cell(help)).unwrap();
+        writeln!(text, "| `{name}` | {kind} | {} |", cell(help)).expect("a String takes every text");
     }
     text
 }
@@ -162,7 +162,7 @@ async fn objects() -> String {
             text_of(&stream["name"]),
             settings_of(stream)
         )
-        .unwrap();
+        .expect("a String takes every text");
     }
     text.push_str("\n## Consumers\n\n| durable | stream | filters | settings |\n|---|---|---|---|\n");
     for consumer in declared["consumers"].as_array().expect("consumers") {
@@ -175,7 +175,7 @@ async fn objects() -> String {
             list(&config["filter_subjects"]),
             settings_of(config)
         )
-        .unwrap();
+        .expect("a String takes every text");
     }
     text.push_str(
         "\n## Permissions\n\nWhat `nalpaca permissions` prints for each role; what they are for is told in \
@@ -192,7 +192,7 @@ async fn objects() -> String {
     ] {
         let user = if role == "strategy" { "momentum" } else { role };
         let conf = printed(&["permissions", role, "--user", user]).await;
-        write!(text, "\n### {role}\n\n```text\n{conf}```\n").unwrap();
+        write!(text, "\n### {role}\n\n```text\n{conf}```\n").expect("a String takes every text");
     }
     text
 }
@@ -225,7 +225,7 @@ fn settings_of(object: &Value) -> String {
             Value::Number(number) if number.as_i64() == Some(0) => return None,
             Value::Number(number) if is_time => seconds(number.as_u64().expect("a time") / 1_000_000_000),
             Value::String(text) => text.clone(),
-            other => other.to_string(),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
         };
         Some(format!("{name} {value}"))
     });
@@ -252,7 +252,7 @@ fn messages() -> String {
         "Every message and enum, by the numbers that are on the wire; the files themselves are in [`proto/`](../../proto).",
     );
     for file in set.file.iter().filter(|file| !file.name().starts_with("google/")) {
-        write!(text, "\n## {}\n", file.package()).unwrap();
+        write!(text, "\n## {}\n", file.package()).expect("a String takes every text");
         let locations = file.source_code_info.iter().flat_map(|info| &info.location);
         let comments: Comments = locations
             .map(|location| (location.path.clone(), comment(location)))
@@ -296,7 +296,7 @@ fn one_message(text: &mut String, outer: &str, message: &DescriptorProto, path: 
         "\n### {name}\n\n{}\n\n| number | field | type | |\n|---|---|---|---|\n",
         of(&[])
     )
-    .unwrap();
+    .expect("a String takes every text");
     for (at, field) in (0..).zip(&message.field) {
         let kind = match field.type_name() {
             "" => format!("{:?}", field.r#type()).to_lowercase(),
@@ -314,7 +314,7 @@ fn one_message(text: &mut String, outer: &str, message: &DescriptorProto, path: 
             field.number(),
             field.name()
         )
-        .unwrap();
+        .expect("a String takes every text");
     }
     for (at, one) in (0..).zip(&message.nested_type) {
         one_message(
@@ -344,10 +344,11 @@ fn one_enum(text: &mut String, outer: &str, one: &EnumDescriptorProto, path: &[i
         one.name(),
         of(&[])
     )
-    .unwrap();
+    .expect("a String takes every text");
     for (at, value) in (0..).zip(&one.value) {
         let told = cell(of(&[VALUES, at]));
-        writeln!(text, "| {} | `{}` | {told} |", value.number(), value.name()).unwrap();
+        writeln!(text, "| {} | `{}` | {told} |", value.number(), value.name())
+            .expect("a String takes every text");
     }
 }
 
@@ -362,7 +363,8 @@ async fn command_line() -> String {
         arguments.push("--help");
         let help = printed(&arguments).await;
         let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
-        write!(text, "\n## {title}\n\n```text\n{}\n```\n", lines.join("\n")).unwrap();
+        write!(text, "\n## {title}\n\n```text\n{}\n```\n", lines.join("\n"))
+            .expect("a String takes every text");
     }
     text
 }

@@ -28,7 +28,7 @@ NALPACA = os.environ.get("NALPACA")
 # What the names and numbers of streams, consumers and buckets come from.
 OBJECT_NAMES = {
     "PREFIX", "ACTION_STREAM", "DATA_STREAM", "JOURNAL_STREAM", "ORDER_CONSUMER", "CANCEL_CONSUMER", "TRADE_UPDATE_CONSUMER",
-    "NATS_KV_BUCKET", "ORDERS_BUCKET", "STREAM_REPLICAS",
+    "NATS_KV_BUCKET", "ORDERS_BUCKET", "STREAM_REPLICAS", "DATA_STREAM_TICKS",
 }
 KUBERNETES = ["1.27", "1.32", "1.37"]  # the oldest that Chart.yaml allows, one between, the newest known
 

@@ -13,6 +13,7 @@ pub mod domain;
 pub mod drop_copy;
 pub mod gateway;
 pub mod ledger;
+pub mod market_data;
 pub mod orders;
 pub mod positions;
 pub mod sim;

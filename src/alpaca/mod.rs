@@ -6,19 +6,22 @@
 //!                pacer        one request budget for the account, cancels first
 //!
 //!   drop copy ◄── stream::Connection ◄── stream::{session, frame} ◄── one websocket
+//!   market data ◄── data::Connection ◄── data::frame ◄── one websocket for each class
 //! ```
 //!
 //! Invariants:
 //!
 //! - An answer is *definite* only with proof: a refusal in the venue's own JSON, or a connection that never opened.
 //!   Everything else is unknown, because the order may be working (see `rest::classify`).
-//! - No number passes through a float.
+//! - No number of money passes through a float; observations of the market (`data`) are floats.
 //! - A secret leaves this room in a header or in the stream's first message, nowhere else.
 //!
 //! Deliberately absent: retries, deadlines and gateway modes. One call is one request (a listing: one per page); the
 //! desks decide whether there is another.
 
 pub mod credential;
+pub mod data;
+mod liveness;
 pub mod pacer;
 pub mod rest;
 pub mod stream;

@@ -16,6 +16,7 @@
 mod chair;
 mod desk;
 mod feeds;
+mod market_data;
 mod secrets;
 mod signals;
 mod stages;
@@ -99,7 +100,7 @@ impl Daemon {
         let clock = Clock::system();
         let gateway = Gateway::new(clock.clone());
         let subjects = Subjects::new(config.prefix.clone());
-        let topology = Topology::new(&config.objects, &subjects);
+        let topology = Topology::new(&config.objects, &subjects, &config.market_data.captured);
         let credential = credential(&config.alpaca)?;
         let pacer = Pacer::new(config.alpaca.rate_limit_per_minute);
         let endpoint = rest::Endpoint {
@@ -351,6 +352,7 @@ impl Daemon {
         };
         feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
         desk::start(self, tasks, connection, beats, ledger, journal, lease).await;
+        market_data::start(self, tasks);
         if draining {
             let seen_through = stages::finish_move(
                 self.topology.clone(),

@@ -7,6 +7,7 @@
 
 mod auth;
 pub mod beats;
+pub mod broadcast;
 pub mod bucket;
 pub mod census;
 pub mod connection;
@@ -20,6 +21,7 @@ mod stored;
 pub mod topology;
 
 pub use beats::Beats;
+pub use broadcast::{Broadcast, Message};
 pub use bucket::{Bucket, BucketError, Entry, WriteError};
 pub use census::Census;
 pub use connection::{Connection, Link};

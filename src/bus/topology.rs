@@ -17,6 +17,7 @@ use super::Connection;
 use super::relocate::tolerate;
 use crate::config::{ObjectNames, Provision};
 use crate::domain::CommandKind;
+use crate::domain::market::Channel;
 use crate::wire::subject::Subjects;
 
 const KIB: i32 = 1024;
@@ -121,8 +122,8 @@ pub enum Action {
 }
 
 impl Topology {
-    /// What must be there, under these names and subjects.
-    pub fn new(names: &ObjectNames, subjects: &Subjects) -> Self {
+    /// What must be there, under these names and subjects; the data stream with these channels of ticks.
+    pub fn new(names: &ObjectNames, subjects: &Subjects, captured: &BTreeSet<Channel>) -> Self {
         let replicas = names.replicas;
         let base = |name: &str, subjects: Vec<String>| stream::Config {
             name: name.to_owned(),
@@ -148,7 +149,7 @@ impl Topology {
                 max_age: DAY,
                 max_bytes: 1024 * MIB,
                 duplicate_window: Duration::from_secs(600),
-                ..base(&names.data_stream, subjects.data())
+                ..base(&names.data_stream, subjects.data(captured))
             },
             stream::Config {
                 description: Some("Outcomes and order events, replayable".to_owned()),

@@ -37,7 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Config;
         }
     };
-    let topology = Topology::new(&config.objects, &Subjects::new(config.prefix.clone()));
+    let subjects = Subjects::new(config.prefix.clone());
+    let topology = Topology::new(&config.objects, &subjects, &config.market_data.captured);
     if arguments.print {
         return output::answer(format_args!("{:#}\n", topology.to_json()));
     }

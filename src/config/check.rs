@@ -15,7 +15,8 @@ use super::settings::{self, Kind, Setting, Status};
 use super::source::{self, Origin, RawValue, Source};
 use super::{
     AdminConfig, BlindPolicy, Config, ConfigErrors, LogConfig, LogFormat, ObjectNames, OrdersConfig,
-    PositionsConfig, Problem, Provision, TraceConfig, TraceExporter, TradeUpdatesConfig, nats, parse, venue,
+    PositionsConfig, Problem, Provision, TraceConfig, TraceExporter, TradeUpdatesConfig, market_data, nats,
+    parse, venue,
 };
 
 /// What was read, for people: whether or not it can be used.
@@ -232,10 +233,12 @@ impl Settings {
     }
 
     pub(super) fn list(&self, name: &str) -> Vec<String> {
-        let Parsed::List(list) = self.get(name) else {
-            mistaken(name)
-        };
-        list.clone()
+        match self.get(name) {
+            Parsed::List(list) => list.clone(),
+            Parsed::Absent => Vec::new(),
+            Parsed::Text(_) | Parsed::Switch(_) | Parsed::Duration(_) | Parsed::Count(_) => mistaken(name),
+            Parsed::IpAddress(_) | Parsed::Path(_) | Parsed::Choice(_) => mistaken(name),
+        }
     }
 
     pub(super) fn switch(&self, name: &str) -> bool {
@@ -305,6 +308,8 @@ fn build(settings: &mut Settings, source: &dyn Source) -> Config {
     let trade_updates = TradeUpdatesConfig {
         enabled: settings.switch("ENABLE_TRADE_UPDATER"),
     };
+    let alpaca = venue::build(settings);
+    let market_data = market_data::build(settings, &alpaca);
     Config {
         prefix: settings.text("PREFIX"),
         nats: nats::build(settings, source, &instance),
@@ -316,12 +321,13 @@ fn build(settings: &mut Settings, source: &dyn Source) -> Config {
             "none" => Provision::None,
             _ => Provision::Create,
         },
-        alpaca: venue::build(settings),
+        alpaca,
         orders: orders(settings, trade_updates.enabled),
         trade_updates,
         positions: PositionsConfig {
             refresh_interval: settings.duration("POSITIONS_REFRESH_INTERVAL"),
         },
+        market_data,
         admin: admin(settings),
         log: log(settings),
         trace: trace(settings),

@@ -9,6 +9,7 @@
 
 mod check;
 mod context;
+mod market_data;
 mod nats;
 mod parse;
 mod problem;
@@ -16,6 +17,7 @@ pub mod settings;
 mod source;
 mod venue;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::domain::Environment;
+use crate::domain::market::{Channel, MarketClass, Subscriptions};
 
 pub use check::{Effective, Inspection, inspect, load, load_for_nats};
 pub use problem::{ConfigErrors, Problem};
@@ -50,6 +53,8 @@ pub struct Config {
     pub trade_updates: TradeUpdatesConfig,
     /// The positions mirror.
     pub positions: PositionsConfig,
+    /// Market data.
+    pub market_data: MarketDataConfig,
     /// The HTTP listener for operators.
     pub admin: AdminConfig,
     /// Log lines.
@@ -221,6 +226,34 @@ pub struct TradeUpdatesConfig {
 pub struct PositionsConfig {
     /// Pause between reads when nothing happens.
     pub refresh_interval: Duration,
+}
+
+/// Market data: one stream for each class that is switched on.
+#[derive(Clone, Debug, Default)]
+pub struct MarketDataConfig {
+    /// The streams.
+    pub streams: Vec<DataStreamConfig>,
+    /// Channels of ticks that the data stream captures: it always has the others.
+    pub captured: BTreeSet<Channel>,
+    /// Scheme and host of the market data API, where missed bars are found.
+    pub history_url: String,
+}
+
+/// One stream of market data.
+#[derive(Clone, Debug)]
+pub struct DataStreamConfig {
+    /// Of what.
+    pub class: MarketClass,
+    /// The websocket, feed included.
+    pub url: String,
+    /// The feed's name, as the market data API has it.
+    pub feed: String,
+    /// What is subscribed to from the start.
+    pub subscriptions: Subscriptions,
+    /// First pause before a reconnect.
+    pub reconnect_delay: Duration,
+    /// Text instead of MessagePack.
+    pub json: bool,
 }
 
 /// The HTTP listener for operators.

@@ -6,6 +6,7 @@ use std::fs;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::domain::market::Channel;
 
 const CANARY: &str = "canary-7f3a91";
 
@@ -431,9 +432,6 @@ fn a_context_of_the_nats_cli_is_read_and_variables_win() {
 #[test]
 fn what_has_no_effect_is_said() {
     let config = loaded(&[
-        ("ENABLE_STOCK_STREAM", "true"),
-        ("STOCK_STREAM_SYMBOLS", "AAPL,MSFT"),
-        ("ENABLE_NEWS_STREAM", "false"),
         ("STOCK_STREAM_PROCESSORS", "4"),
         ("METRICS_ERR_POLICY", "whatever"),
         ("ALPACA_RETRY_LIMIT", "lots"),
@@ -450,7 +448,6 @@ fn what_has_no_effect_is_said() {
         [
             "ALPACA_RETRY_LIMIT: no effect: requests are repeated with growing pauses until the order's deadline (ORDER_MAX_AGE)",
             "METRICS_ERR_POLICY: no effect: the metrics listener bounds itself",
-            "ENABLE_STOCK_STREAM, STOCK_STREAM_SYMBOLS: no effect: market data streams are not in this version",
             "STOCK_STREAM_PROCESSORS: no effect: market data has no worker count, buffer size or reconnect limit here",
             "NALPACA_COLOR_OF_THE_SKY: is not known; `nalpaca config env` lists what is",
             "NALPACA_PREFX: is not known, did you mean PREFIX?",
@@ -458,6 +455,69 @@ fn what_has_no_effect_is_said() {
         ]
     );
     assert_eq!(config.orders.blind_policy, BlindPolicy::Allow);
+}
+
+#[test]
+fn streams_of_market_data_are_found_whatever_path_was_given() {
+    let on = [
+        ("ENABLE_STOCK_STREAM", "true"),
+        ("STOCK_STREAM_SYMBOLS", "AAPL, BRK.B"),
+    ];
+    let stream = |pairs: &[(&str, &str)]| {
+        let streams = loaded(&[&on[..], pairs].concat()).market_data.streams;
+        assert_eq!(streams.len(), 1);
+        streams.into_iter().next().unwrap()
+    };
+    let usual = stream(&[]);
+    assert_eq!(usual.url, "wss://stream.data.alpaca.markets/v2/iex");
+    assert_eq!(
+        usual.subscriptions.of(Channel::Bars).collect::<Vec<_>>(),
+        ["AAPL", "BRK.B"]
+    );
+    assert_eq!(usual.subscriptions.len(), 4, "bars and statuses");
+    for given in [
+        "https://x.test/v2",
+        "wss://x.test/v2/",
+        "x.test",
+        "http://x.test/v1beta1/news",
+    ] {
+        let url = stream(&[("STOCK_STREAM_BASE_URL", given), ("STOCK_STREAM_FEED", "sip")]).url;
+        let (scheme, rest) = url.split_once("://").unwrap();
+        assert_eq!(rest, "x.test/v2/sip", "{given}");
+        assert_eq!(scheme == "ws", given.starts_with("http://"), "{given}");
+    }
+    let simulated = stream(&[("ALPACA_URL", "http://127.0.0.1:8090")]);
+    assert_eq!(simulated.url, "ws://127.0.0.1:8090/v2/iex");
+    let news = loaded(&[("ENABLE_NEWS_STREAM", "true")]).market_data;
+    assert_eq!(
+        news.streams[0].url,
+        "wss://stream.data.alpaca.markets/v1beta1/news"
+    );
+    assert_eq!(news.history_url, "https://data.alpaca.markets");
+    assert!(loaded(&[]).market_data.streams.is_empty());
+
+    for (pair, said) in [
+        (
+            ("STOCK_STREAM_CHANNELS", "orderbooks"),
+            "\"orderbooks\" is none; write of trades, quotes, bars",
+        ),
+        (("STOCK_STREAM_SYMBOLS", "A A"), "\"A A\" is no symbol"),
+        (
+            ("CRYPTO_STREAM_FEED_TYPE", "us/../x"),
+            "CRYPTO_STREAM_FEED_TYPE: ",
+        ),
+        (
+            ("DATA_STREAM_TICKS", "bars"),
+            "write of trades, quotes, orderbooks",
+        ),
+        (
+            ("STOCK_STREAM_BASE_URL", "ftp://x"),
+            "STOCK_STREAM_BASE_URL: is no address",
+        ),
+    ] {
+        let text = refused(&[pair]);
+        assert!(text.contains(said), "{said:?} is not in {text}");
+    }
 }
 
 #[test]

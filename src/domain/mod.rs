@@ -11,6 +11,7 @@ pub mod fill;
 pub mod gateway;
 pub mod ids;
 pub mod lease;
+pub mod market;
 pub mod money;
 pub mod order;
 pub mod outcome;

@@ -4,12 +4,15 @@
 //! bound, and a scrape is read by more people than an order. Histograms have explicit buckets, because without
 //! them the exporter makes summaries, which cannot be added up across processes.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::domain::market::{Channel, MarketClass};
 use crate::domain::{CommandKind, ConditionName, GatewayMode, Verdict};
 
 const BUILD_INFO: &str = "nalpaca_build_info";
@@ -43,6 +46,17 @@ const CONDITION: &str = "nalpaca_condition";
 const STRANDED: &str = "nalpaca_commands_stranded";
 const ADOPTED: &str = "nalpaca_commands_adopted_total";
 const LEADING: &str = "nalpaca_leading";
+const DATA_CONNECTED: &str = "nalpaca_market_data_connected";
+const DATA_RECONNECTS: &str = "nalpaca_market_data_reconnects_total";
+const DATA_SUBSCRIBED: &str = "nalpaca_market_data_subscribed";
+const DATA_HEARD: &str = "nalpaca_market_data_heard_total";
+const DATA_LAG: &str = "nalpaca_market_data_lag_seconds";
+const DATA_PUBLISHED: &str = "nalpaca_market_data_published_total";
+const DATA_CONFLATED: &str = "nalpaca_market_data_conflated_total";
+const DATA_DROPPED: &str = "nalpaca_market_data_dropped_total";
+const DATA_RECOVERED: &str = "nalpaca_market_data_recovered_total";
+const DATA_UNREADABLE: &str = "nalpaca_market_data_unreadable_total";
+const DATA_WAITING: &str = "nalpaca_market_data_waiting";
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +79,73 @@ pub fn families() -> impl Iterator<Item = (&'static str, &'static str, &'static 
 }
 
 /// Name, type, unit of measure and meaning of every metric.
-const FAMILIES: [(&str, Type, Unit, &str); 31] = [
+const FAMILIES: [(&str, Type, Unit, &str); 42] = [
+    (
+        DATA_CONNECTED,
+        Type::Gauge,
+        Unit::Count,
+        "1 while a stream of market data is connected, by class.",
+    ),
+    (
+        DATA_RECONNECTS,
+        Type::Counter,
+        Unit::Count,
+        "Connections to streams of market data that ended, by class.",
+    ),
+    (
+        DATA_SUBSCRIBED,
+        Type::Gauge,
+        Unit::Count,
+        "Symbols the venue has confirmed, each channel counted by itself, by class.",
+    ),
+    (
+        DATA_HEARD,
+        Type::Counter,
+        Unit::Count,
+        "Observations of the market that were heard, by class and channel.",
+    ),
+    (
+        DATA_LAG,
+        Type::Histogram,
+        Unit::Seconds,
+        "From when a tick happened by the venue's clock to when it was heard, by class.",
+    ),
+    (
+        DATA_PUBLISHED,
+        Type::Counter,
+        Unit::Count,
+        "Observations handed to NATS, by class and channel.",
+    ),
+    (
+        DATA_CONFLATED,
+        Type::Counter,
+        Unit::Count,
+        "Observations that a newer one overtook before they were published, by class and channel.",
+    ),
+    (
+        DATA_DROPPED,
+        Type::Counter,
+        Unit::Count,
+        "Observations left out because too many waited, by class and channel.",
+    ),
+    (
+        DATA_RECOVERED,
+        Type::Counter,
+        Unit::Count,
+        "Minute bars that were missed and asked for afterwards, by class.",
+    ),
+    (
+        DATA_UNREADABLE,
+        Type::Counter,
+        Unit::Count,
+        "Frames and rows of market data that could not be read, by class.",
+    ),
+    (
+        DATA_WAITING,
+        Type::Gauge,
+        Unit::Count,
+        "Observations that wait for NATS.",
+    ),
     (
         PUBLISH_TO_TAKEN,
         Type::Histogram,
@@ -259,6 +339,11 @@ const STAGE_BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0,
 ];
 
+/// A feed's own way takes some ten milliseconds; a delayed one is a quarter of an hour late.
+const LAG_BUCKETS: [f64; 11] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 1200.0,
+];
+
 /// Around the venue's usual 20 to 200 ms, and up to the default timeout of ten seconds.
 const REQUEST_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -307,6 +392,7 @@ fn recorder() -> PrometheusRecorder {
     let builder = with_buckets(PrometheusBuilder::new(), PUBLISH_TO_OUTCOME, &OUTCOME_BUCKETS);
     let builder = with_buckets(builder, PUBLISH_TO_TAKEN, &STAGE_BUCKETS);
     let builder = with_buckets(builder, PUBLISH_TO_POST, &STAGE_BUCKETS);
+    let builder = with_buckets(builder, DATA_LAG, &LAG_BUCKETS);
     with_buckets(builder, VENUE_REQUEST, &REQUEST_BUCKETS).build_recorder()
 }
 
@@ -345,6 +431,99 @@ fn begin() {
     for ok in [true, false] {
         counter!(POSITIONS_REFRESH, "result" => result(ok)).absolute(0);
     }
+}
+
+/// What is counted for each message of market data, found once: there are many.
+struct DataHandles {
+    heard: metrics::Counter,
+    published: metrics::Counter,
+    lag: metrics::Histogram,
+}
+
+/// The counters of each channel of each class. Cheap to clone.
+#[derive(Clone)]
+pub struct DataMetrics(Arc<HashMap<(MarketClass, Channel), DataHandles>>);
+
+impl DataMetrics {
+    /// Finds them.
+    pub fn new() -> Self {
+        let pairs = MarketClass::ALL
+            .into_iter()
+            .flat_map(|class| class.channels().iter().map(move |channel| (class, *channel)));
+        let handles = |(class, channel): (MarketClass, Channel)| {
+            let (class_word, channel_word) = (class.as_str(), channel.as_str());
+            let handles = DataHandles {
+                heard: counter!(DATA_HEARD, "class" => class_word, "channel" => channel_word),
+                published: counter!(DATA_PUBLISHED, "class" => class_word, "channel" => channel_word),
+                lag: histogram!(DATA_LAG, "class" => class_word),
+            };
+            ((class, channel), handles)
+        };
+        Self(Arc::new(pairs.map(handles).collect()))
+    }
+
+    /// An observation was heard, so long after it happened.
+    pub fn heard(&self, class: MarketClass, channel: Channel, lag: Duration) {
+        if let Some(handles) = self.0.get(&(class, channel)) {
+            handles.heard.increment(1);
+            if channel.is_tick() {
+                handles.lag.record(lag.as_secs_f64());
+            }
+        }
+    }
+
+    /// An observation was handed to NATS.
+    pub fn published(&self, class: MarketClass, channel: Channel) {
+        if let Some(handles) = self.0.get(&(class, channel)) {
+            handles.published.increment(1);
+        }
+    }
+}
+
+impl Default for DataMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A stream of market data is connected, or not.
+pub fn market_data_connected(class: MarketClass, connected: bool) {
+    gauge!(DATA_CONNECTED, "class" => class.as_str()).set(truth(connected));
+}
+
+/// A connection to a stream of market data ended.
+pub fn market_data_reconnect(class: MarketClass) {
+    counter!(DATA_RECONNECTS, "class" => class.as_str()).increment(1);
+}
+
+/// The venue confirmed so many symbols.
+pub fn market_data_subscribed(class: MarketClass, symbols: usize) {
+    gauge!(DATA_SUBSCRIBED, "class" => class.as_str()).set(symbols as f64);
+}
+
+/// A newer observation overtook one.
+pub fn market_data_conflated(class: MarketClass, channel: Channel) {
+    counter!(DATA_CONFLATED, "class" => class.as_str(), "channel" => channel.as_str()).increment(1);
+}
+
+/// Observations were left out.
+pub fn market_data_dropped(class: MarketClass, channel: Channel, count: u64) {
+    counter!(DATA_DROPPED, "class" => class.as_str(), "channel" => channel.as_str()).increment(count);
+}
+
+/// A missed bar was recovered.
+pub fn market_data_recovered(class: MarketClass) {
+    counter!(DATA_RECOVERED, "class" => class.as_str()).increment(1);
+}
+
+/// A frame or a row could not be read.
+pub fn market_data_unreadable(class: MarketClass) {
+    counter!(DATA_UNREADABLE, "class" => class.as_str()).increment(1);
+}
+
+/// So many observations wait for NATS.
+pub fn market_data_waiting(count: usize) {
+    gauge!(DATA_WAITING).set(count as f64);
 }
 
 /// Settings were accepted but will not do what they seem to.
@@ -560,6 +739,18 @@ mod tests {
             update_heard("fill");
             update_dropped("repeat");
             positions_age(Duration::from_secs(3));
+            let (class, channel) = (MarketClass::Stocks, Channel::Quotes);
+            let data = DataMetrics::new();
+            data.heard(class, channel, Duration::from_millis(12));
+            data.published(class, channel);
+            market_data_connected(class, true);
+            market_data_reconnect(class);
+            market_data_subscribed(class, 30);
+            market_data_conflated(class, channel);
+            market_data_dropped(class, channel, 1);
+            market_data_recovered(class);
+            market_data_unreadable(class);
+            market_data_waiting(7);
         });
         for (name, kind, unit, help) in FAMILIES {
             assert!(

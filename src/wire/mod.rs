@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod json;
+pub mod market;
 mod proto;
 pub mod subject;
 

@@ -14,3 +14,10 @@ pub(super) static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let bytes: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
     DescriptorPool::decode(bytes).expect("the build script wrote this descriptor set")
 });
+
+/// Market data is written by hand (`super::market`), and held against these.
+#[cfg(test)]
+#[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub(super) mod stream {
+    include!(concat!(env!("OUT_DIR"), "/stream.v0.rs"));
+}

@@ -5,6 +5,9 @@
 //! tokens. There is one spelling of everything: a subject that is not what [`encode_id`] would write is invalid,
 //! so that `momentum=2Ex` cannot pass for `momentum.x` where NATS permissions are concerned.
 
+use std::collections::BTreeSet;
+
+use crate::domain::market::{Channel, MarketClass};
 use crate::domain::{CancelTarget, ClientOrderId, CommandKind, OrderId, Strategy, Symbol};
 
 /// The last token of a cancel that means "every order".
@@ -217,14 +220,39 @@ impl Subjects {
         format!("{}.data.v0.>", self.prefix)
     }
 
+    /// Where an observation goes. Minute bars of stocks have the subject the Go program gave them; an article goes by its
+    /// number.
+    pub fn observation(&self, class: MarketClass, channel: Channel, about: &str) -> String {
+        let token = encode_token(about);
+        let (prefix, class_word) = (&self.prefix, class.as_str());
+        match (class, channel) {
+            (MarketClass::Stocks, Channel::Bars) | (MarketClass::News, _) => {
+                format!("{prefix}.data.v0.{class_word}.{token}")
+            }
+            (MarketClass::Stocks | MarketClass::Crypto | MarketClass::Options, _) => {
+                format!("{prefix}.data.v0.{class_word}.{}.{token}", channel.as_str())
+            }
+        }
+    }
+
+    /// The filter of one channel of one class.
+    pub fn observations(&self, class: MarketClass, channel: Channel) -> String {
+        format!(
+            "{}.data.v0.{}.{}.>",
+            self.prefix,
+            class.as_str(),
+            channel.as_str()
+        )
+    }
+
     /// The filter of all minute bars of stocks.
     pub fn stock_bars(&self) -> String {
         format!("{}.data.v0.stocks.*", self.prefix)
     }
 
-    /// What the data stream captures: everything but the torrents (quotes, trades, order books). Minute bars of
+    /// What the data stream captures: everything but the torrents (quotes, trades, order books), unless they are asked for. Minute bars of
     /// stocks have the subject the Go program gave them, `stocks.<SYM>`.
-    pub fn data(&self) -> Vec<String> {
+    pub fn data(&self, captured: &BTreeSet<Channel>) -> Vec<String> {
         let mut subjects = vec![
             self.trade_updates(),
             self.stock_bars(),
@@ -235,6 +263,11 @@ impl Subjects {
             for kind in ["updatedbars", "dailybars", "statuses"].into_iter().chain(bars) {
                 subjects.push(format!("{}.data.v0.{class}.{kind}.>", self.prefix));
             }
+        }
+        for channel in captured {
+            let classes = MarketClass::ALL.into_iter();
+            let classes = classes.filter(|class| class.channels().contains(channel));
+            subjects.extend(classes.map(|class| self.observations(class, *channel)));
         }
         subjects
     }

@@ -57,6 +57,10 @@ const PLAN: &[(&str, May)] = &[
             "positions",
         ]),
     ),
+    (
+        "market_data",
+        Above(&["alpaca", "bus", "wire", "gateway", "config"]),
+    ),
     // Wiring.
     ("admin", Above(&[])),
     (
@@ -70,6 +74,7 @@ const PLAN: &[(&str, May)] = &[
             "gateway",
             "ledger",
             "orders",
+            "market_data",
             "positions",
             "wire",
         ]),

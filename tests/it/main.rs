@@ -9,6 +9,7 @@ mod drift;
 mod examples;
 mod holdings;
 mod judge;
+mod market_data;
 mod migration;
 mod orders;
 mod permissions;

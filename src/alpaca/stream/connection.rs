@@ -14,17 +14,12 @@ use super::frame::{self, Frame};
 use super::session::{Session, Step, carries_updates};
 use crate::alpaca::clean;
 use crate::alpaca::credential::Credential;
+use crate::alpaca::liveness::{Liveness, PING_EVERY, QUIET_MAX};
 use crate::clock::Clock;
 use crate::domain::ExecutionReport;
 
 /// Connect, TLS, upgrade, authenticate and listen, all together.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often we ask for a sign of life. The venue documents no pings of its own; its clients ping at this pace.
-const PING_EVERY: Duration = Duration::from_secs(10);
-
-/// Without a frame, or with a ping unanswered, for so long, the stream is dead. Covers two lost pings.
-const QUIET_MAX: Duration = Duration::from_secs(25);
 
 /// Largest message. A trade update with four legs has about 8 KiB.
 const MESSAGE_MAX: usize = 1024 * 1024;
@@ -228,54 +223,6 @@ impl Connection {
             Ok(Err(error)) => Err(end(&error.to_string())),
             Err(_) => Err(end("the venue no longer reads")),
         }
-    }
-}
-
-/// When to ask for a sign of life, and when to stop hoping for one.
-#[derive(Debug)]
-struct Liveness {
-    ping_every: Duration,
-    quiet_max: Duration,
-    ping_at: Instant,
-    heard_at: Instant,
-    /// The oldest ping without an answer.
-    unanswered_since: Option<Instant>,
-}
-
-impl Liveness {
-    fn new(ping_every: Duration, quiet_max: Duration) -> Self {
-        let now = Instant::now();
-        Self {
-            ping_every,
-            quiet_max,
-            ping_at: now + ping_every,
-            heard_at: now,
-            unanswered_since: None,
-        }
-    }
-
-    fn heard(&mut self, pong: bool) {
-        self.heard_at = Instant::now();
-        if pong {
-            self.unanswered_since = None;
-        }
-    }
-
-    fn pinged(&mut self) {
-        let now = Instant::now();
-        self.unanswered_since.get_or_insert(now);
-        self.ping_at = now + self.ping_every;
-    }
-
-    fn dead_at(&self) -> Instant {
-        let oldest = self
-            .unanswered_since
-            .map_or(self.heard_at, |since| since.min(self.heard_at));
-        oldest + self.quiet_max
-    }
-
-    fn wake_at(&self) -> Instant {
-        self.ping_at.min(self.dead_at())
     }
 }
 

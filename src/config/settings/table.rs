@@ -15,14 +15,16 @@ const fn count(min: u64, max: u64) -> Kind {
     Kind::Count { min, max }
 }
 
+const RECONNECT_DELAY: Kind = Kind::Duration {
+    min: Duration::from_millis(10),
+    max: Duration::from_secs(60),
+};
 const PORT: Kind = count(1, 65535);
 const ANY_COUNT: Kind = count(0, u64::MAX);
 const DAY: u64 = 24 * 60 * 60;
 /// Accepted, never used: whatever the old file says is fine.
 const ANY_DURATION: Kind = seconds(0, 366 * DAY);
 
-const MARKET_DATA: &str = "market data streams are not in this version";
-const NEWS_DATA: &str = "news streams are not in this version";
 const OWN_HEALTH: &str = "health is told when it changes, nobody is asked for it";
 const LIVE: &str = "live trading is not in this version";
 const LEAF_NODES: &str = "JetStream domains and custom prefixes are not in this version";
@@ -435,38 +437,149 @@ pub const SECTIONS: &[Section] = &[
                 "ENABLE_STOCK_STREAM",
                 Kind::Switch,
                 "false",
-                "Publish stock bars.",
-            )
-            .later(MARKET_DATA),
+                "Publish market data of shares.",
+            ),
             Setting::new(
                 "STOCK_STREAM_SYMBOLS",
                 Kind::List,
                 "",
-                "Symbols to publish from the start.",
-            )
-            .later(MARKET_DATA),
+                "Symbols to hear from the start; * is every one.",
+            ),
+            Setting::new(
+                "STOCK_STREAM_CHANNELS",
+                Kind::List,
+                "bars,statuses",
+                "What to hear of them: bars, updatedbars, dailybars, statuses, trades, quotes.",
+            ),
             Setting::new(
                 "STOCK_STREAM_FEED_TYPE",
                 Kind::Text,
                 "iex",
-                "Feed: iex, sip or another the account's plan has.",
+                "Feed: iex, sip, delayed_sip, test or another the account's plan has.",
             )
-            .aliases(&["STOCK_STREAM_FEED"])
-            .later(MARKET_DATA),
+            .aliases(&["STOCK_STREAM_FEED"]),
             Setting::new(
                 "STOCK_STREAM_BASE_URL",
                 Kind::Text,
-                "https://stream.data.alpaca.markets/v2",
-                "Stock data websocket.",
-            )
-            .later(MARKET_DATA),
+                "",
+                "Websockets of market data. Default: Alpaca's, or the simulator's own.",
+            ),
             Setting::new(
                 "STOCK_STREAM_RECONNECT_DELAY",
-                ANY_DURATION,
+                RECONNECT_DELAY,
                 "150ms",
                 "First pause before a reconnect.",
+            ),
+            Setting::new(
+                "ENABLE_CRYPTO_STREAM",
+                Kind::Switch,
+                "false",
+                "Publish market data of coins.",
+            ),
+            Setting::new(
+                "CRYPTO_STREAM_SYMBOLS",
+                Kind::List,
+                "",
+                "Pairs to hear from the start; * is every one.",
+            ),
+            Setting::new(
+                "CRYPTO_STREAM_CHANNELS",
+                Kind::List,
+                "bars",
+                "What to hear of them: bars, updatedbars, dailybars, trades, quotes, orderbooks.",
+            ),
+            Setting::new(
+                "CRYPTO_STREAM_FEED_TYPE",
+                Kind::Text,
+                "us",
+                "Where: us, us-1 or eu-1.",
+            ),
+            Setting::new(
+                "CRYPTO_STREAM_BASE_URL",
+                Kind::Text,
+                "",
+                "As STOCK_STREAM_BASE_URL.",
+            ),
+            Setting::new(
+                "CRYPTO_STREAM_RECONNECT_DELAY",
+                RECONNECT_DELAY,
+                "150ms",
+                "First pause before a reconnect.",
+            ),
+            Setting::new(
+                "ENABLE_OPTION_STREAM",
+                Kind::Switch,
+                "false",
+                "Publish market data of option contracts.",
+            ),
+            Setting::new(
+                "OPTION_STREAM_SYMBOLS",
+                Kind::List,
+                "",
+                "Contracts to hear from the start.",
+            ),
+            Setting::new(
+                "OPTION_STREAM_CHANNELS",
+                Kind::List,
+                "trades,quotes",
+                "What to hear of them: trades, quotes.",
+            ),
+            Setting::new(
+                "OPTION_STREAM_FEED_TYPE",
+                Kind::Text,
+                "indicative",
+                "Feed: indicative or opra.",
+            ),
+            Setting::new(
+                "OPTION_STREAM_BASE_URL",
+                Kind::Text,
+                "",
+                "As STOCK_STREAM_BASE_URL.",
+            ),
+            Setting::new(
+                "OPTION_STREAM_RECONNECT_DELAY",
+                RECONNECT_DELAY,
+                "150ms",
+                "First pause before a reconnect.",
+            ),
+            Setting::new("ENABLE_NEWS_STREAM", Kind::Switch, "false", "Publish news."),
+            Setting::new(
+                "NEWS_STREAM_SYMBOLS",
+                Kind::List,
+                "*",
+                "Symbols whose news are published; * is every one.",
+            ),
+            Setting::new(
+                "NEWS_STREAM_BASE_URL",
+                Kind::Text,
+                "",
+                "As STOCK_STREAM_BASE_URL.",
+            ),
+            Setting::new(
+                "NEWS_STREAM_RECONNECT_DELAY",
+                RECONNECT_DELAY,
+                "150ms",
+                "First pause before a reconnect.",
+            ),
+            Setting::new(
+                "DATA_STREAM_TICKS",
+                Kind::List,
+                "",
+                "Ticks the data stream captures, of trades, quotes, orderbooks; the others are told to whoever listens.",
+            ),
+            Setting::new(
+                "MARKET_DATA_ENCODING",
+                Kind::Choice(&["msgpack", "json"]),
+                "msgpack",
+                "How the venue writes market data; json is for reading along, and longer.",
+            ),
+            Setting::new(
+                "ALPACA_DATA_URL",
+                Kind::Text,
+                "",
+                "Market data API, where missed bars are found. Default: Alpaca's, or the simulator's own.",
             )
-            .later(MARKET_DATA),
+            .aliases(&["APCA_API_DATA_URL"]),
             Setting::new("STOCK_STREAM_PROCESSORS", ANY_COUNT, "1", "Workers.").ignored(OWN_BUFFERS),
             Setting::new(
                 "STOCK_STREAM_BUFFER_SIZE",
@@ -483,28 +596,6 @@ pub const SECTIONS: &[Section] = &[
                 "Reconnects before giving up.",
             )
             .ignored(OWN_BUFFERS),
-            Setting::new("ENABLE_NEWS_STREAM", Kind::Switch, "false", "Publish news.").later(NEWS_DATA),
-            Setting::new(
-                "NEWS_STREAM_SYMBOLS",
-                Kind::List,
-                "",
-                "Symbols whose news are published.",
-            )
-            .later(NEWS_DATA),
-            Setting::new(
-                "NEWS_STREAM_BASE_URL",
-                Kind::Text,
-                "https://stream.data.alpaca.markets/v1beta1/news",
-                "News websocket.",
-            )
-            .later(NEWS_DATA),
-            Setting::new(
-                "NEWS_STREAM_RECONNECT_DELAY",
-                ANY_DURATION,
-                "150ms",
-                "First pause before a reconnect.",
-            )
-            .later(NEWS_DATA),
             Setting::new("NEWS_STREAM_FEED_TYPE", Kind::Text, "", "Feed of news.")
                 .ignored("news has one feed"),
             Setting::new("NEWS_STREAM_PROCESSORS", ANY_COUNT, "1", "Workers.").ignored(OWN_BUFFERS),
@@ -522,14 +613,6 @@ pub const SECTIONS: &[Section] = &[
                 "Reconnects before giving up.",
             )
             .ignored(OWN_BUFFERS),
-            Setting::new(
-                "ALPACA_DATA_URL",
-                Kind::Text,
-                "https://data.alpaca.markets",
-                "Market data API.",
-            )
-            .aliases(&["APCA_API_DATA_URL"])
-            .later(MARKET_DATA),
         ],
     },
     Section {

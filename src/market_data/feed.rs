@@ -1,0 +1,541 @@
+//! One stream of the venue's, for as long as the daemon leads.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::outbox::{Outbox, Parcel};
+use crate::alpaca::data::{Connection, Control, DataEndpoint, DataError, Row};
+use crate::backoff::Backoff;
+use crate::bus::Message;
+use crate::clock::Clock;
+use crate::domain::market::{Bar, Channel, EVERY_SYMBOL, MarketClass, Observation, Subscriptions};
+use crate::telemetry::metrics::{self, DataMetrics};
+use crate::wire;
+use crate::wire::subject::{Subjects, encode_token};
+
+/// Longest pause between attempts to connect.
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Shortest pause when somebody else has the place, or the venue refuses us: neither passes in a moment.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// A connection that lived so long did not die of what ended the one before it.
+const GOOD_AGE: Duration = Duration::from_secs(30);
+/// Longest wait for the answer to a subscription.
+const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A stream that should have much to say, and says nothing for so long, has gone mute.
+const QUIET_MAX: Duration = Duration::from_secs(90);
+/// Subjects remembered. Options have more contracts than anybody follows.
+const SUBJECTS_MAX: usize = 50_000;
+/// Rows that could not be read are told once in so many.
+const COMPLAIN_EVERY: u64 = 1000;
+
+/// How a feed goes, for state and tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeedStatus {
+    /// It is connected and authenticated.
+    pub connected: bool,
+    /// What the venue confirmed.
+    pub confirmed: Subscriptions,
+    /// What the venue refused, and why.
+    pub refused: Vec<(Channel, String, String)>,
+    /// Why it is not connected.
+    pub reason: String,
+}
+
+/// Minute bars that may have been missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Of what.
+    pub symbol: String,
+    /// The first minute.
+    pub from: Timestamp,
+    /// The first minute that is not missed any more.
+    pub until: Timestamp,
+}
+
+/// Where missed bars are found.
+pub trait GapSource: Send + 'static {
+    /// Every bar of these gaps the venue has, oldest first. Errs with words for people. Bounded in time and number.
+    fn bars(&self, gaps: Vec<Gap>) -> BoxFuture<'static, Result<Vec<Bar<'static>>, String>>;
+}
+
+/// Bars on their way, and what they are to fill.
+type Filling = (BoxFuture<'static, Result<Vec<Bar<'static>>, String>>, Vec<String>);
+
+/// Pause after missed bars could not be had.
+const FILL_PAUSE: Duration = Duration::from_secs(15);
+
+/// One class of market data.
+pub struct Feed<G> {
+    /// Which.
+    pub class: MarketClass,
+    /// Where.
+    pub endpoint: DataEndpoint,
+    /// First pause before a reconnect.
+    pub reconnect_delay: Duration,
+    /// What is wanted.
+    pub wanted: watch::Receiver<Subscriptions>,
+    /// Channels whose every message the data stream captures, besides those it always does.
+    pub captured: HashSet<Channel>,
+    /// Where observations go.
+    pub outbox: Outbox,
+    /// How subjects are spelled.
+    pub subjects: Subjects,
+    /// What time it is.
+    pub clock: Clock,
+    /// Whether the market trades now; a closed one may be quiet.
+    pub open: watch::Receiver<bool>,
+    /// Where missed bars are found.
+    pub gaps: G,
+    /// How it goes.
+    pub status: watch::Sender<FeedStatus>,
+    /// What is counted.
+    pub metrics: DataMetrics,
+}
+
+/// What a feed remembers from one connection to the next.
+#[derive(Default)]
+struct Memory {
+    addresses: HashMap<(Channel, String), Address>,
+    /// The newest minute bar of each symbol.
+    newest_bar: HashMap<String, Timestamp>,
+    unreadable: u64,
+}
+
+/// Where observations of one kind about one symbol go.
+#[derive(Clone)]
+struct Address {
+    subject: async_nats::Subject,
+    key: Arc<str>,
+}
+
+impl<G: GapSource> Feed<G> {
+    /// Runs until stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut memory = Memory::default();
+        let mut pauses = Backoff::between(self.reconnect_delay, RECONNECT_PAUSE_MAX);
+        loop {
+            let turn = async {
+                // Nobody wants anything: no connection, which is one of few.
+                if self.wanted.wait_for(|wanted| !wanted.is_empty()).await.is_err() {
+                    return std::future::pending().await;
+                }
+                let began = Instant::now();
+                let ended = self.connection(&mut memory).await;
+                (ended, began.elapsed())
+            };
+            let (ended, age) = tokio::select! {
+                () = stop.cancelled() => return, // cancel-safe: level-triggered
+                turn = turn => turn,
+            };
+            metrics::market_data_connected(self.class, false);
+            let Some(ended) = ended else { continue };
+            if age > GOOD_AGE {
+                pauses.reset();
+            }
+            let class = self.class.as_str();
+            let mut pause = pauses.next_delay();
+            match &ended {
+                DataError::Failed { cause } => warn!(class, cause, "market data: connecting anew"),
+                refused @ (DataError::SlotTaken { .. }
+                | DataError::Unauthorized { .. }
+                | DataError::NotEntitled { .. }) => {
+                    error!(class, %refused, "market data cannot be heard");
+                    pause = pause.max(REFUSED_PAUSE);
+                }
+            }
+            self.status.send_modify(|status| {
+                status.connected = false;
+                status.confirmed = Subscriptions::default();
+                status.reason = ended.to_string();
+            });
+            metrics::market_data_reconnect(self.class);
+            tokio::select! {
+                () = stop.cancelled() => return,         // cancel-safe: level-triggered
+                () = tokio::time::sleep(pause) => {}     // cancel-safe
+            }
+        }
+    }
+
+    /// One connection, from the greeting to its end. `None`: nobody wants it any more.
+    async fn connection(&mut self, memory: &mut Memory) -> Option<DataError> {
+        let mut connection = match Connection::open(&self.endpoint).await {
+            Ok(connection) => connection,
+            Err(error) => return Some(error),
+        };
+        info!(class = self.class.as_str(), "market data: connected");
+        metrics::market_data_connected(self.class, true);
+        self.status.send_modify(|status| {
+            *status = FeedStatus {
+                connected: true,
+                ..FeedStatus::default()
+            };
+        });
+        let mut talk = Talk::default();
+        // Bars of before this connection are in the past, or missed.
+        let before: HashMap<String, Timestamp> = memory.newest_bar.clone();
+        let mut filled: HashSet<String> = HashSet::new();
+        let mut filling: Option<Filling> = None;
+        let mut fill_at = Instant::now();
+        let mut heard_at = Instant::now();
+        loop {
+            let wanted = self.wanted.borrow_and_update().clone();
+            if wanted.is_empty() {
+                return None;
+            }
+            if let Err(error) = talk.say(&mut connection, &wanted).await {
+                return Some(error);
+            }
+            if filling.is_none() && talk.is_settled() && Instant::now() >= fill_at {
+                filling = self.begin_filling(&before, &mut filled, &talk.confirmed);
+            }
+            let bars = async {
+                match &mut filling {
+                    Some((bars, _)) => bars.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let quiet_at = heard_at + QUIET_MAX;
+            let frame = tokio::select! {
+                frame = connection.next() => Some(frame),       // cancel-safe: docs
+                changed = self.wanted.changed() => {            // cancel-safe: docs
+                    if changed.is_err() {
+                        return None;
+                    }
+                    talk.forgive(&self.wanted.borrow());
+                    None
+                }
+                bars = bars => { // cancel-safe: the future stays where it is
+                    let symbols = filling.take().map(|(_, symbols)| symbols).unwrap_or_default();
+                    if !self.fill(memory, &symbols, bars) {
+                        // What is recovered twice is one message, by its id.
+                        filled.retain(|symbol| !symbols.contains(symbol));
+                        fill_at = Instant::now() + FILL_PAUSE;
+                    }
+                    None
+                }
+                () = tokio::time::sleep_until(fill_at.max(Instant::now() + FILL_PAUSE)) => None, // cancel-safe
+                () = tokio::time::sleep_until(talk.give_up_at()) => { // cancel-safe
+                    let cause = "the venue does not answer to a subscription".to_owned();
+                    return Some(DataError::Failed { cause });
+                }
+                () = tokio::time::sleep_until(quiet_at), if self.expects_much(&talk) => { // cancel-safe
+                    let cause = format!("nothing was heard for {} s", QUIET_MAX.as_secs());
+                    return Some(DataError::Failed { cause });
+                }
+            };
+            let frame = match frame {
+                None => continue,
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Some(error),
+            };
+            let mut controls = Vec::new();
+            let read = frame.read(|row| match row {
+                Row::Observation(observation) => {
+                    heard_at = Instant::now();
+                    self.pass_on(memory, &observation, false);
+                }
+                Row::Control(control) => controls.push(control),
+                Row::Unknown(kind) => {
+                    debug!(kind, "market data of an unknown kind");
+                    metrics::market_data_unreadable(self.class);
+                }
+            });
+            if let Err(error) = read {
+                metrics::market_data_unreadable(self.class);
+                memory.unreadable += 1;
+                if memory.unreadable % COMPLAIN_EVERY == 1 {
+                    warn!(class = self.class.as_str(), %error, "market data");
+                }
+            }
+            for control in controls {
+                if let Some(end) = self.hear(&mut talk, control) {
+                    return Some(end);
+                }
+            }
+        }
+    }
+
+    /// Whether silence means that something is wrong.
+    fn expects_much(&self, talk: &Talk) -> bool {
+        let is_tick = |(channel, _): (Channel, _)| channel.is_tick() || channel == Channel::Bars;
+        let always = self.class == MarketClass::Crypto;
+        (always || *self.open.borrow()) && talk.confirmed.iter().any(is_tick)
+    }
+
+    /// Takes a word about the connection. `Some`: it is over.
+    fn hear(&self, talk: &mut Talk, control: Control) -> Option<DataError> {
+        let class = self.class.as_str();
+        match control {
+            Control::Connected | Control::Authenticated => {}
+            Control::Subscribed(confirmed) => {
+                info!(
+                    class,
+                    symbols = confirmed.len(),
+                    "market data: subscriptions confirmed"
+                );
+                metrics::market_data_subscribed(self.class, confirmed.len());
+                talk.confirmed(confirmed.clone());
+                self.status.send_modify(|status| status.confirmed = confirmed);
+            }
+            Control::Error { code, message } => {
+                if let Some(end) = DataError::of_code(code, &message) {
+                    return Some(end);
+                }
+                let words = format!("{message} ({code})");
+                for (channel, symbol) in talk.refused() {
+                    warn!(
+                        class,
+                        channel = channel.as_str(),
+                        symbol,
+                        message,
+                        "market data: a subscription is refused"
+                    );
+                    self.status
+                        .send_modify(|status| status.refused.push((channel, symbol, words.clone())));
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts an observation in the outbox. Never waits.
+    fn pass_on(&self, memory: &mut Memory, observation: &Observation<'_>, recovered: bool) {
+        let channel = observation.channel();
+        let number;
+        let about = match (observation.symbol(), observation) {
+            (Some(symbol), _) => symbol,
+            (None, Observation::News(news)) => {
+                number = news.id.to_string();
+                &number
+            }
+            (None, _) => return,
+        };
+        if channel == Channel::Bars {
+            let newest = memory.newest_bar.entry(about.to_owned()).or_default();
+            *newest = (*newest).max(observation.at());
+        }
+        let address = memory.address(&self.subjects, self.class, channel, about);
+        let at = observation.at();
+        // A minute's bar is one message, whether it was heard or recovered; so is an article in one state.
+        let id = match channel {
+            Channel::Bars => Some(format!("bar:{}:{about}:{}", self.class.as_str(), at.as_second())),
+            Channel::News => Some(format!("news:{about}:{}", at.as_nanosecond())),
+            Channel::Trades
+            | Channel::Quotes
+            | Channel::UpdatedBars
+            | Channel::DailyBars
+            | Channel::Statuses
+            | Channel::OrderBooks => None,
+        };
+        self.metrics.heard(self.class, channel, self.clock.since(at));
+        if recovered {
+            metrics::market_data_recovered(self.class);
+        }
+        self.outbox.put(Parcel {
+            class: self.class,
+            channel,
+            stored: !channel.is_tick() || self.captured.contains(&channel),
+            key: address.key,
+            is_last: channel != Channel::News && !recovered,
+            message: Message {
+                subject: address.subject,
+                schema: wire::market::schema(channel),
+                id,
+                payload: wire::market::observation(self.class, observation, recovered),
+            },
+        });
+    }
+
+    /// Asks for the bars of symbols that are confirmed, between the last one that was heard before this connection and now.
+    fn begin_filling(
+        &self,
+        before: &HashMap<String, Timestamp>,
+        filled: &mut HashSet<String>,
+        confirmed: &Subscriptions,
+    ) -> Option<Filling> {
+        const MINUTE: i64 = 60;
+        let until = Timestamp::from_second(self.clock.now().as_second() / MINUTE * MINUTE).ok()?;
+        let wanted: HashSet<&str> = confirmed.of(Channel::Bars).collect();
+        let is_wanted = |symbol: &str| wanted.contains(EVERY_SYMBOL) || wanted.contains(symbol);
+        let gaps: Vec<Gap> = before
+            .iter()
+            .filter(|(symbol, _)| is_wanted(symbol) && !filled.contains(*symbol))
+            .filter_map(|(symbol, newest)| {
+                let from = Timestamp::from_second(newest.as_second().saturating_add(MINUTE)).ok()?;
+                let symbol = symbol.clone();
+                Some(Gap { symbol, from, until })
+            })
+            .collect();
+        let symbols: Vec<String> = gaps.iter().map(|gap| gap.symbol.clone()).collect();
+        filled.extend(symbols.iter().cloned());
+        let gaps: Vec<Gap> = gaps.into_iter().filter(|gap| gap.from < gap.until).collect();
+        (!gaps.is_empty()).then(|| (self.gaps.bars(gaps), symbols))
+    }
+
+    /// Passes recovered bars on. False: they could not be had.
+    fn fill(&self, memory: &mut Memory, symbols: &[String], bars: Result<Vec<Bar<'static>>, String>) -> bool {
+        let (class, symbols) = (self.class.as_str(), symbols.len());
+        match bars {
+            Ok(bars) => {
+                info!(
+                    class,
+                    symbols,
+                    bars = bars.len(),
+                    "market data: missed bars are recovered"
+                );
+                for bar in bars {
+                    self.pass_on(memory, &Observation::Bar(Channel::Bars, bar), true);
+                }
+                true
+            }
+            Err(cause) => {
+                warn!(
+                    class,
+                    symbols, cause, "market data: missed bars cannot be had, trying again"
+                );
+                false
+            }
+        }
+    }
+}
+
+impl Memory {
+    fn address(&mut self, subjects: &Subjects, class: MarketClass, channel: Channel, about: &str) -> Address {
+        // Not the entry interface: it would copy the symbol each time.
+        let key = (channel, about.to_owned());
+        if let Some(address) = self.addresses.get(&key) {
+            return address.clone();
+        }
+        let address = Address {
+            subject: subjects.observation(class, channel, about).into(),
+            key: format!("{}.{}", channel.as_str(), encode_token(about)).into(),
+        };
+        // Articles have numbers of their own, which never come again.
+        if channel != Channel::News && self.addresses.len() < SUBJECTS_MAX {
+            self.addresses.insert(key, address.clone());
+        }
+        address
+    }
+}
+
+/// What was asked of the venue, and what it said to it: one question at a time.
+#[derive(Default)]
+struct Talk {
+    confirmed: Subscriptions,
+    /// The question without an answer, and since when.
+    asked: Option<(Subscriptions, Instant)>,
+    /// Parts of a question that was refused as a whole.
+    pieces: VecDeque<Subscriptions>,
+    /// What was refused by itself. Not asked for again while it is wanted without a pause.
+    refused: Subscriptions,
+}
+
+impl Talk {
+    /// Asks the next question, if there is one and none is open.
+    async fn say(&mut self, connection: &mut Connection, wanted: &Subscriptions) -> Result<(), DataError> {
+        if self.asked.is_some() {
+            return Ok(());
+        }
+        let piece = self.pieces.pop_front().unwrap_or_else(|| wanted.clone());
+        let more = piece.without(&self.confirmed).without(&self.refused);
+        if !more.is_empty() {
+            connection.subscribe(&more).await?;
+            self.asked = Some((more, Instant::now()));
+            return Ok(());
+        }
+        let less = self.confirmed.without(wanted);
+        if !less.is_empty() {
+            connection.unsubscribe(&less).await?;
+            self.asked = Some((less, Instant::now()));
+        }
+        Ok(())
+    }
+
+    fn confirmed(&mut self, confirmed: Subscriptions) {
+        self.confirmed = confirmed;
+        self.asked = None;
+    }
+
+    /// The open question was refused. Returns what is refused by that for good; a question about several symbols is
+    /// asked in two halves.
+    fn refused(&mut self) -> Vec<(Channel, String)> {
+        let Some((asked, _)) = self.asked.take() else {
+            return Vec::new();
+        };
+        if asked.len() > 1 {
+            let (mut first, mut second) = (Subscriptions::default(), Subscriptions::default());
+            let half = asked.len() / 2;
+            let pairs = asked
+                .iter()
+                .flat_map(|(channel, symbols)| symbols.iter().map(move |symbol| (channel, symbol)));
+            for (at, (channel, symbol)) in pairs.enumerate() {
+                let side = if at < half { &mut first } else { &mut second };
+                side.add(channel, [symbol.clone()]);
+            }
+            self.pieces.push_front(second);
+            self.pieces.push_front(first);
+            return Vec::new();
+        }
+        let mut refused = Vec::new();
+        for (channel, symbols) in asked.iter() {
+            self.refused.add(channel, symbols.iter().cloned());
+            refused.extend(symbols.iter().map(|symbol| (channel, symbol.clone())));
+        }
+        refused
+    }
+
+    /// Something else is wanted now: what was refused may be asked for anew once it is not wanted any more.
+    fn forgive(&mut self, wanted: &Subscriptions) {
+        let gone = self.refused.without(wanted);
+        self.refused = self.refused.without(&gone);
+    }
+
+    fn is_settled(&self) -> bool {
+        self.asked.is_none() && self.pieces.is_empty() && !self.confirmed.is_empty()
+    }
+
+    fn give_up_at(&self) -> Instant {
+        match &self.asked {
+            Some((_, since)) => *since + CONFIRMATION_TIMEOUT,
+            None => Instant::now() + Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(symbols: &[&str]) -> Subscriptions {
+        let mut wanted = Subscriptions::default();
+        wanted.add(Channel::Quotes, symbols.iter().map(|symbol| (*symbol).to_owned()));
+        wanted
+    }
+
+    #[test]
+    fn what_is_refused_as_a_whole_is_asked_for_in_parts_until_one_symbol_is_left() {
+        let mut talk = Talk {
+            asked: Some((wanted(&["A", "B", "C"]), Instant::now())),
+            ..Talk::default()
+        };
+        assert!(talk.refused().is_empty());
+        assert_eq!(talk.pieces, [wanted(&["A"]), wanted(&["B", "C"])]);
+        talk.asked = talk.pieces.pop_front().map(|piece| (piece, Instant::now()));
+        assert_eq!(talk.refused(), [(Channel::Quotes, "A".to_owned())]);
+        assert_eq!(talk.refused, wanted(&["A"]));
+        assert!(!talk.is_settled(), "a part is left");
+        // Wanted no more, and then again, it is asked for again.
+        talk.forgive(&wanted(&["A", "B"]));
+        assert_eq!(talk.refused, wanted(&["A"]));
+        talk.forgive(&wanted(&["B"]));
+        assert!(talk.refused.is_empty());
+    }
+}

@@ -1,0 +1,58 @@
+//! Missed minute bars, from the market data API.
+
+use std::collections::HashMap;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::SignedDuration;
+
+use super::feed::{Gap, GapSource};
+use crate::alpaca::data::History;
+use crate::clock::Clock;
+use crate::domain::market::{Bar, MarketClass};
+
+/// What lies further back is history, which is asked for and not told as news.
+const REACH: SignedDuration = SignedDuration::from_hours(24);
+
+/// One class's past.
+pub struct Gaps {
+    /// Whom to ask.
+    pub history: History,
+    /// Which class.
+    pub class: MarketClass,
+    /// The feed's name.
+    pub feed: String,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl GapSource for Gaps {
+    fn bars(&self, gaps: Vec<Gap>) -> BoxFuture<'static, Result<Vec<Bar<'static>>, String>> {
+        let (history, class, feed) = (self.history.clone(), self.class, self.feed.clone());
+        let earliest = self.clock.now().saturating_sub(REACH).unwrap_or_default();
+        async move {
+            let from = gaps
+                .iter()
+                .map(|gap| gap.from)
+                .min()
+                .unwrap_or_default()
+                .max(earliest);
+            let until = gaps.iter().map(|gap| gap.until).max().unwrap_or_default();
+            if from >= until {
+                return Ok(Vec::new());
+            }
+            let symbols: Vec<String> = gaps.iter().map(|gap| gap.symbol.clone()).collect();
+            let mut bars = history
+                .minute_bars(class, &feed, &symbols, from, until)
+                .await
+                .map_err(|error| error.to_string())?;
+            let gaps: HashMap<&str, &Gap> = gaps.iter().map(|gap| (gap.symbol.as_str(), gap)).collect();
+            bars.retain(|bar| {
+                let gap = gaps.get(bar.symbol.as_ref());
+                gap.is_some_and(|gap| gap.from <= bar.at && bar.at < gap.until)
+            });
+            Ok(bars)
+        }
+        .boxed()
+    }
+}

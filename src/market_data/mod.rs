@@ -1,0 +1,24 @@
+//! Market data for everyone on the bus: one connection for each class of data, fanned out on subjects.
+//!
+//! ```text
+//!   venue ──► feed (one per class: connect, subscribe, read, notice silence) ──► outbox ──► relay ──► NATS
+//!                └─ after a gap: back-fill of minute bars over REST ─────────────┘           └─► last values
+//! ```
+//!
+//! Invariants:
+//!
+//! - The reader of a socket never waits for NATS. What NATS is too slow for stays in the outbox: of quotes the newest per
+//!   symbol, of everything else up to a bound. What is left out is counted.
+//! - Nothing is subscribed to but what is wanted now, also after a reconnect; what the venue refuses is told and not asked for
+//!   again until it is wanted anew.
+//! - Everything here runs on a thread and a connection of its own: the heaviest feed delays no order.
+
+mod feed;
+mod gaps;
+mod outbox;
+mod relay;
+
+pub use feed::{Feed, FeedStatus, Gap, GapSource};
+pub use gaps::Gaps;
+pub use outbox::{Outbox, Parcel};
+pub use relay::Relay;

@@ -1,0 +1,138 @@
+//! Publishes what is in the outbox, and keeps the last value of each symbol where a program that starts finds it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::outbox::{Outbox, Parcel};
+use crate::bus::{Broadcast, Message};
+use crate::domain::market::{Channel, MarketClass};
+use crate::telemetry::metrics::{self, DataMetrics};
+
+/// Messages taken out at once.
+const BATCH: usize = 256;
+/// How often last values are written: of what changes more often, the newest.
+const LAST_INTERVAL: Duration = Duration::from_millis(250);
+/// Pause after something could not be stored.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// What is known of a stored message, to send it again; nothing of a last value, which the next one overtakes.
+type Tag = Option<(MarketClass, Channel)>;
+
+/// Takes from the outbox until it is stopped.
+pub struct Relay {
+    /// Where from.
+    pub outbox: Outbox,
+    /// Where to.
+    pub broadcast: Broadcast<Tag>,
+    /// `$KV.nalpaca-last.`, before a key.
+    pub last_prefix: String,
+    /// What is counted.
+    pub metrics: DataMetrics,
+}
+
+impl Relay {
+    /// Runs until stopped, and then publishes what is left, for a few seconds at most.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut last: HashMap<Arc<str>, Bytes> = HashMap::new();
+        let mut write_last = tokio::time::interval(LAST_INTERVAL);
+        write_last.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,         // cancel-safe: level-triggered
+                _ = write_last.tick() => {              // cancel-safe: docs
+                    self.write_last(&mut last).await;
+                    self.put_back_unstored().await;
+                    metrics::market_data_waiting(self.outbox.len());
+                }
+                () = self.outbox.filled() => {          // cancel-safe: docs
+                    self.broadcast.ready().await;
+                    let parcels = self.outbox.take(BATCH);
+                    self.publish(parcels, &mut last).await;
+                    // A feed without end would keep everybody else on this thread waiting.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        while !self.outbox.is_empty() {
+            let parcels = self.outbox.take(BATCH);
+            let publish = self.publish(parcels, &mut last);
+            if tokio::time::timeout(RETRY_PAUSE * 4, publish).await.is_err() {
+                break;
+            }
+        }
+        self.write_last(&mut last).await;
+        let failed = self.broadcast.finish().await;
+        if failed > 0 {
+            warn!(messages = failed, "market data was not stored before the end");
+        }
+    }
+
+    async fn publish(&mut self, parcels: Vec<Parcel>, last: &mut HashMap<Arc<str>, Bytes>) {
+        for parcel in parcels {
+            if parcel.is_last {
+                last.insert(Arc::clone(&parcel.key), parcel.message.payload.clone());
+            }
+            let (class, channel) = (parcel.class, parcel.channel);
+            let published = if parcel.stored {
+                let failed = self.broadcast.store(parcel.message, Some((class, channel))).await;
+                self.put_back(failed);
+                true
+            } else {
+                self.broadcast.tell(&parcel.message).await
+            };
+            if published {
+                self.metrics.published(class, channel);
+            } else {
+                metrics::market_data_dropped(class, channel, 1);
+            }
+        }
+    }
+
+    async fn put_back_unstored(&mut self) {
+        let failed = self.broadcast.reap();
+        if !failed.is_empty() {
+            self.put_back(failed);
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// What was not stored is sent again; its id makes a repeat one message.
+    fn put_back(&self, failed: Vec<(Message, Tag)>) {
+        let again = failed.into_iter().filter_map(|(message, tag)| {
+            let (class, channel) = tag?;
+            Some(Parcel {
+                class,
+                channel,
+                stored: true,
+                key: "".into(),
+                is_last: false, // it was put there already
+                message,
+            })
+        });
+        let again: Vec<Parcel> = again.collect();
+        if !again.is_empty() {
+            debug!(messages = again.len(), "market data is sent again");
+            self.outbox.put_back(again.into_iter());
+        }
+    }
+
+    /// Last values are written without a wait for each; one that is lost is overtaken by the next.
+    async fn write_last(&mut self, last: &mut HashMap<Arc<str>, Bytes>) {
+        for (key, payload) in last.drain() {
+            let message = Message {
+                subject: format!("{}{key}", self.last_prefix).into(),
+                schema: "",
+                id: None,
+                payload,
+            };
+            let failed = self.broadcast.store(message, None).await;
+            self.put_back(failed);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Market data from the simulator's real websockets to the bus, in both of the venue's formats.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::support::order::buy;
+use crate::support::world::{DATA_STREAM, Plan};
+use crate::support::{World, proto, until};
+
+/// Longer than a busy machine takes for anything but a minute bar.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn plan(class: &str, symbols: &str, channels: &str) -> Plan {
+    let mut plan = Plan::new()
+        .set(&format!("ENABLE_{class}_STREAM"), "true")
+        .set(&format!("{class}_STREAM_SYMBOLS"), symbols);
+    if !channels.is_empty() {
+        plan = plan.set(&format!("{class}_STREAM_CHANNELS"), channels);
+    }
+    plan.sim.quote_interval = Duration::from_millis(50);
+    plan.sim.trade_interval = Duration::from_millis(50);
+    plan
+}
+
+async fn listen(world: &World, subject: &str) -> Subscriber {
+    let listener = world.jetstream.client().subscribe(subject.to_owned()).await;
+    let listener = listener.expect("the server takes the subscription");
+    world
+        .jetstream
+        .client()
+        .flush()
+        .await
+        .expect("the server answers");
+    listener
+}
+
+async fn heard(listener: &mut Subscriber) -> Message {
+    tokio::time::timeout(PATIENCE, listener.next())
+        .await
+        .expect("something is told in time")
+        .expect("the subscription goes on")
+}
+
+fn read(message: &Message) -> Value {
+    let schema = message
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get("Nalpaca-Schema"))
+        .expect("it names its schema");
+    proto::decode(schema.as_str(), &message.payload)
+}
+
+/// The value of a metric without regard to its other labels.
+async fn metric(world: &World, line: &str) -> Option<f64> {
+    let answer = world.daemon.get("/metrics").await?;
+    let found = answer.body.lines().find(|text| text.starts_with(line))?;
+    found.rsplit(' ').next()?.parse().ok()
+}
+
+async fn quotes_and_trades_are_told_and_the_last_ones_kept(encoding: &str) {
+    let world = plan("STOCK", "AAPL, BRK.B", "quotes,trades")
+        .set("MARKET_DATA_ENCODING", encoding)
+        .start()
+        .await;
+    let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.>").await;
+    let mut trades = listen(&world, "nalpaca.data.v0.stocks.trades.BRK=2EB").await;
+    let mut symbols = BTreeSet::new();
+    while symbols.len() < 2 {
+        let message = heard(&mut quotes).await;
+        let quote = read(&message);
+        let symbol = quote["symbol"].as_str().expect("a symbol").to_owned();
+        let token = symbol.replace('.', "=2E");
+        assert_eq!(
+            message.subject.as_str(),
+            format!("nalpaca.data.v0.stocks.quotes.{token}")
+        );
+        let (bid, ask) = (quote["bid_price"].as_f64(), quote["ask_price"].as_f64());
+        assert!(bid > Some(0.0) && ask >= bid, "{quote}");
+        symbols.insert(symbol);
+    }
+    let trade = read(&heard(&mut trades).await);
+    assert_eq!(trade["symbol"], "BRK.B");
+    assert!(
+        trade["price"].as_f64() > Some(0.0) && trade["id"].as_u64().is_some(),
+        "{trade}"
+    );
+    let at: Timestamp = trade["timestamp"]
+        .as_str()
+        .expect("a time")
+        .parse()
+        .expect("a time");
+    assert!(at.duration_since(Timestamp::UNIX_EPOCH).as_secs() > 1_700_000_000);
+    // A program that starts finds the price at once.
+    let last = until("the last quote in its bucket", async || {
+        world.value("nalpaca-last", "quotes.BRK=2EB").await
+    })
+    .await;
+    assert_eq!(proto::decode("stream.v0.Quote", &last)["symbol"], "BRK.B");
+    // Ticks are told, not stored, unless somebody asks for it.
+    let stored = world.stored(DATA_STREAM, "nalpaca.data.v0.stocks.quotes.>").await;
+    assert!(stored.is_empty());
+    // The feed is a guest: orders are served beside it.
+    world.order("beside", &buy("AAPL", "1")).await;
+    assert_eq!(world.outcome("beside").await["kind"], "OUTCOME_KIND_ACCEPTED");
+}
+
+#[tokio::test]
+async fn quotes_and_trades_are_told_from_messagepack() {
+    quotes_and_trades_are_told_and_the_last_ones_kept("msgpack").await;
+}
+
+#[tokio::test]
+async fn quotes_and_trades_are_told_from_json() {
+    quotes_and_trades_are_told_and_the_last_ones_kept("json").await;
+}
+
+#[tokio::test]
+async fn coins_contracts_and_articles_are_told_and_ticks_are_stored_where_it_is_asked_for() {
+    let mut plan = plan("CRYPTO", "BTC/USD", "orderbooks,quotes,dailybars")
+        .set("ENABLE_NEWS_STREAM", "true")
+        .set("DATA_STREAM_TICKS", "quotes");
+    plan.sim.trade_interval = Duration::from_millis(20);
+    let world = plan.start().await;
+    let mut books = listen(&world, "nalpaca.data.v0.crypto.orderbooks.BTC/USD").await;
+    let book = read(&heard(&mut books).await);
+    assert_eq!(book["symbol"], "BTC/USD");
+    assert!(!book["bids"].as_array().expect("bids").is_empty(), "{book}");
+    until("a quote in the data stream", async || {
+        let consumer = world.jetstream.get_stream(DATA_STREAM).await.ok()?;
+        let subjects = &consumer.cached_info().config.subjects;
+        subjects
+            .contains(&"nalpaca.data.v0.crypto.quotes.>".to_owned())
+            .then_some(())
+    })
+    .await;
+    until("the venue to confirm both classes", async || {
+        let crypto = metric(&world, "nalpaca_market_data_subscribed{class=\"crypto\"}").await?;
+        let news = metric(&world, "nalpaca_market_data_subscribed{class=\"news\"}").await?;
+        (crypto == 3.0 && news == 1.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_that_has_too_few_symbols_has_as_many_as_it_allows_and_the_rest_is_told() {
+    let symbols: Vec<String> = [
+        "AAPL", "AMZN", "F", "GOOG", "META", "MSFT", "NVDA", "SPY", "TSLA", "BRK.B",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .chain((0..30).map(|number| format!("X{number}")))
+    .collect();
+    let world = plan("STOCK", &symbols.join(","), "quotes").start().await;
+    until("as many symbols as the plan allows", async || {
+        let confirmed = metric(&world, "nalpaca_market_data_subscribed{class=\"stocks\"}").await?;
+        (confirmed == 30.0).then_some(())
+    })
+    .await;
+    until("the rest to be told", async || {
+        let log = world.daemon.log();
+        (log.matches("a subscription is refused").count() >= 10).then_some(())
+    })
+    .await;
+    // What is heard is heard all the same.
+    let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.>").await;
+    heard(&mut quotes).await;
+    assert_eq!(
+        metric(&world, "nalpaca_market_data_connected{class=\"stocks\"}").await,
+        Some(1.0)
+    );
+}
+
+#[tokio::test]
+async fn a_feed_that_breaks_goes_on_with_what_is_wanted() {
+    let world = plan("STOCK", "AAPL", "quotes,trades").start().await;
+    let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.AAPL").await;
+    heard(&mut quotes).await;
+    for (fault, broken) in [
+        ("stock_stream: drop", true),
+        ("stock_stream: end", true),
+        ("stock_stream: garbage-frame", false),
+        ("stock_stream: refuse 500ms", false),
+        ("stock_stream: drop", true),
+    ] {
+        let reconnects = async || {
+            let count = metric(&world, "nalpaca_market_data_reconnects_total{class=\"stocks\"}").await;
+            Some(count.unwrap_or_default())
+        };
+        let before = reconnects().await;
+        world.sim.fault(fault).expect("the simulator knows the fault");
+        if broken {
+            until("the feed to notice", async || {
+                (reconnects().await > before).then_some(())
+            })
+            .await;
+        }
+        // What was told before is passed over.
+        while tokio::time::timeout(Duration::from_millis(1), quotes.next())
+            .await
+            .is_ok()
+        {}
+        heard(&mut quotes).await;
+    }
+    until("garbage to be counted", async || {
+        let count = metric(&world, "nalpaca_market_data_unreadable_total{class=\"stocks\"}").await?;
+        (count >= 1.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_newest_quote_is_told_when_nats_comes_back() {
+    let mut world = plan("STOCK", "AAPL", "quotes").start().await;
+    let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.AAPL").await;
+    heard(&mut quotes).await;
+    world.nats.kill9();
+    until("quotes to be overtaken by newer ones", async || {
+        let line = "nalpaca_market_data_conflated_total{class=\"stocks\",channel=\"quotes\"}";
+        (metric(&world, line).await? > 3.0).then_some(())
+    })
+    .await;
+    world.nats.run().await;
+    while tokio::time::timeout(Duration::from_millis(1), quotes.next())
+        .await
+        .is_ok()
+    {}
+    assert_eq!(read(&heard(&mut quotes).await)["symbol"], "AAPL");
+}
+
+#[tokio::test]
+async fn wrong_keys_of_a_feed_are_told_and_orders_go_on() {
+    let world = plan("STOCK", "AAPL", "quotes")
+        .set("STOCK_STREAM_BASE_URL", "ws://127.0.0.1:9")
+        .start()
+        .await;
+    until("the feed's trouble in the log", async || {
+        world
+            .daemon
+            .log()
+            .contains("market data: connecting anew")
+            .then_some(())
+    })
+    .await;
+    world.order("served", &buy("AAPL", "1")).await;
+    assert_eq!(world.outcome("served").await["kind"], "OUTCOME_KIND_ACCEPTED");
+}
+
+/// Takes two minutes by intention: a minute bar is told once a minute.
+#[tokio::test]
+async fn a_minute_that_was_missed_is_recovered_and_marked() {
+    let world = plan("STOCK", "AAPL", "bars").start().await;
+    let bars = async || -> BTreeMap<i64, bool> {
+        let stored = world.stored(DATA_STREAM, "nalpaca.data.v0.stocks.AAPL").await;
+        let bars = stored
+            .iter()
+            .map(|bar| proto::decode("stream.v0.Bar", &bar.payload));
+        bars.map(|bar| {
+            let at: Timestamp = bar["timestamp"]
+                .as_str()
+                .expect("a time")
+                .parse()
+                .expect("a time");
+            (at.as_second() / 60, bar["recovered"] == true)
+        })
+        .collect()
+    };
+    // Interest keeps what nobody reads from being stored, so somebody has to.
+    let consumer = async_nats::jetstream::consumer::pull::Config {
+        durable_name: Some("bars".to_owned()),
+        filter_subject: "nalpaca.data.v0.stocks.AAPL".to_owned(),
+        ..Default::default()
+    };
+    let made = world
+        .jetstream
+        .create_consumer_on_stream(consumer, DATA_STREAM)
+        .await;
+    made.expect("the server takes the consumer");
+    let minutes = async |what: &str, count: usize| {
+        let enough = async {
+            while bars().await.len() < count {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(130), enough).await;
+        assert!(in_time.is_ok(), "waited in vain for {what}: {:?}", bars().await);
+    };
+    minutes("the first bar", 1).await;
+    // Away over the end of a minute, whose bar is told to nobody.
+    world
+        .sim
+        .fault("stock_stream: refuse 65s")
+        .expect("the simulator knows the fault");
+    world
+        .sim
+        .fault("stock_stream: drop")
+        .expect("the simulator knows the fault");
+    minutes("the bar that was missed", 2).await;
+    let bars = bars().await;
+    let (first, last) = (bars.keys().min().expect("bars"), bars.keys().max().expect("bars"));
+    assert_eq!(
+        usize::try_from(last - first).unwrap_or_default() + 1,
+        bars.len(),
+        "{bars:?}"
+    );
+    assert!(bars.values().any(|recovered| *recovered), "{bars:?}");
+    assert!(!bars[first], "{bars:?}");
+}

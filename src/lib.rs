@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod market_data;
 pub mod orders;
 pub mod positions;
+pub mod service;
 pub mod sim;
 pub mod telemetry;
 pub mod trial;

@@ -15,9 +15,9 @@ use crate::alpaca::{Credential, rest};
 use crate::backoff::Backoff;
 use crate::bus::{Broadcast, Connection};
 use crate::clock::Clock;
-use crate::config::{MarketDataConfig, NatsConfig};
+use crate::config::MarketDataConfig;
 use crate::domain::market::MarketClass;
-use crate::market_data::{Feed, FeedStatus, Gaps, Outbox, Relay};
+use crate::market_data::{Feed, Gaps, Outbox, Relay, Switchboard};
 use crate::telemetry::metrics::DataMetrics;
 use crate::wire::subject::Subjects;
 
@@ -32,26 +32,26 @@ const SESSION_PAUSES: (Duration, Duration) = (Duration::from_secs(900), Duration
 #[derive(Clone)]
 struct Luggage {
     config: MarketDataConfig,
-    nats: NatsConfig,
+    orders: Connection,
     venue: rest::Endpoint,
     pacer: crate::alpaca::Pacer,
     credential: Credential,
     subjects: Subjects,
     clock: Clock,
+    switchboard: Switchboard,
 }
 
 /// Starts what is switched on; nothing else takes a thread.
-pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks) {
+pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks, connection: &Connection) -> Switchboard {
     let config = &daemon.config;
+    let streams = config.market_data.streams.iter();
+    let switchboard = Switchboard::new(streams.map(|stream| (stream.class, stream.subscriptions.clone())));
     if config.market_data.streams.is_empty() {
-        return;
+        return switchboard;
     }
     let luggage = Luggage {
         config: config.market_data.clone(),
-        nats: NatsConfig {
-            name: format!("{} market data", config.nats.name),
-            ..config.nats.clone()
-        },
+        orders: connection.clone(),
         venue: rest::Endpoint {
             base_url: config.alpaca.base_url.clone(),
             credential: daemon.credential.clone(),
@@ -61,12 +61,14 @@ pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks) {
         credential: daemon.credential.clone(),
         subjects: daemon.subjects.clone(),
         clock: daemon.clock.clone(),
+        switchboard: switchboard.clone(),
     };
     tasks.essential(
         Floor::Feeds,
         "market data",
         keep(luggage, tasks.stop_of(Floor::Feeds)),
     );
+    switchboard
 }
 
 /// Keeps a thread running until stopped. Its end is not the daemon's: orders go on.
@@ -121,9 +123,8 @@ fn run(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> {
-    let connection = Connection::start(&luggage.nats)
-        .await
-        .context("connect to NATS")?;
+    let name = format!("{} market data", luggage.orders.name());
+    let connection = luggage.orders.another(&name).await.context("connect to NATS")?;
     let history = History::new(&luggage.config.history_url, luggage.credential.clone())?;
     let (open, is_open) = watch::channel(false);
     let outbox = Outbox::default();
@@ -143,8 +144,9 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
     // Only what has to finish is waited for.
     let mut readers = JoinSet::new();
     for stream in &luggage.config.streams {
-        let (wanted, is_wanted) = watch::channel(stream.subscriptions.clone());
-        let (status, _) = watch::channel(FeedStatus::default());
+        let Some((wanted, status)) = luggage.switchboard.line(stream.class) else {
+            continue;
+        };
         let format = if stream.json && stream.class != MarketClass::Options {
             Format::Json
         } else {
@@ -166,7 +168,7 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
                 format,
             },
             reconnect_delay: stream.reconnect_delay,
-            wanted: is_wanted,
+            wanted,
             captured: luggage.config.captured.iter().copied().collect(),
             outbox: outbox.clone(),
             subjects: luggage.subjects.clone(),
@@ -181,11 +183,7 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
             status,
             metrics: metrics.clone(),
         };
-        let stop = stop.clone();
-        readers.spawn(async move {
-            feed.run(stop).await;
-            drop(wanted); // kept until the end: nobody else changes what is wanted yet
-        });
+        readers.spawn(feed.run(stop.clone()));
     }
     let relay = Relay {
         outbox,

@@ -35,12 +35,14 @@ use uuid::Uuid;
 
 use crate::admin::{self, Readiness, Started};
 use crate::alpaca::{Credential, Pacer, rest};
-use crate::bus::{Beats, Candidate, Connection, Journal, Keeper, Lease, Topology};
+use crate::bus::{self, Beats, Bucket, Candidate, Connection, Journal, Keeper, Lease, Topology};
 use crate::clock::Clock;
 use crate::config::{AlpacaConfig, Config};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
+use crate::market_data::Switchboard;
+use crate::service::{self, Service};
 use crate::telemetry::{MetricsHandle, metrics};
 use crate::wire::subject::Subjects;
 pub use signals::told_to_stop;
@@ -311,6 +313,25 @@ impl Daemon {
         Ok(stop)
     }
 
+    /// Registers the service, and answers what it is asked.
+    fn serve_questions(
+        &self,
+        tasks: &mut Tasks,
+        connection: &Connection,
+        bucket: &Bucket,
+        switchboard: Switchboard,
+    ) {
+        let (asked, questions) = bus::service::channel();
+        let (subjects, prefix) = (self.subjects.clone(), self.config.prefix.clone());
+        let registered = bus::service::serve(connection.clone(), subjects, prefix, service::ENDPOINTS, asked);
+        tasks.helper("service registration", registered);
+        let service = Service {
+            switchboard,
+            bucket: bucket.clone(),
+        };
+        tasks.helper("service", service.run(questions));
+    }
+
     /// Everything between a connection and readiness.
     async fn start(&self, tasks: &mut Tasks, connection: &Connection, beats: &Beats, lease: &Lease) -> Start {
         let names = &self.config.objects;
@@ -352,7 +373,8 @@ impl Daemon {
         };
         feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
         desk::start(self, tasks, connection, beats, ledger, journal, lease).await;
-        market_data::start(self, tasks);
+        let switchboard = market_data::start(self, tasks, connection);
+        self.serve_questions(tasks, connection, &bucket, switchboard);
         if draining {
             let seen_through = stages::finish_move(
                 self.topology.clone(),

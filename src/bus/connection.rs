@@ -4,7 +4,7 @@
 //! lone CR: measured). Nobody above notices more than a reconnect.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ struct Shared {
     identity: Identity,
     link: watch::Sender<Link>,
     made: RwLock<Made>,
+    /// How often a client was made anew.
+    makes: AtomicU64,
     /// Told to close: a client that has ended has done what it should.
     closing: AtomicBool,
 }
@@ -83,9 +85,41 @@ impl Connection {
                 identity,
                 link,
                 made: RwLock::new(made),
+                makes: AtomicU64::new(0),
                 closing: AtomicBool::new(false),
             }),
         })
+    }
+
+    /// Another connection, for traffic that is to delay nobody: the same servers and the same identity, which is renewed
+    /// for both. It lives on the runtime this is called from.
+    pub async fn another(&self, name: &str) -> Result<Self, ConnectError> {
+        let config = NatsConfig {
+            name: name.to_owned(),
+            ..self.shared.config.clone()
+        };
+        let (identity, link) = (self.shared.identity.clone(), watch::Sender::new(Link::default()));
+        let made = Made::new(&config, identity.clone(), link.clone()).await?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config,
+                identity,
+                link,
+                made: RwLock::new(made),
+                makes: AtomicU64::new(0),
+                closing: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Goes up with each client that is made anew: what was subscribed on the one before it is gone.
+    pub(super) fn makes(&self) -> u64 {
+        self.shared.makes.load(Ordering::Relaxed)
+    }
+
+    /// The name it goes by at the server.
+    pub fn name(&self) -> &str {
+        &self.shared.config.name
     }
 
     /// Makes the client anew whenever it has died, until the connection is closed or this is aborted.
@@ -117,6 +151,7 @@ impl Connection {
                 match Made::new(config, identity.clone(), link.clone()).await {
                     Ok(made) => {
                         *self.shared.made.write().unwrap_or_else(PoisonError::into_inner) = made;
+                        self.shared.makes.fetch_add(1, Ordering::Relaxed);
                         born = tokio::time::Instant::now();
                         break;
                     }

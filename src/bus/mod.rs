@@ -17,6 +17,7 @@ pub mod journal;
 pub mod lease;
 pub mod permissions;
 mod relocate;
+pub mod service;
 mod stored;
 pub mod topology;
 

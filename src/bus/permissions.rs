@@ -63,6 +63,8 @@ pub struct Permissions {
     pub publish: Vec<String>,
     /// Subjects it may subscribe.
     pub subscribe: Vec<String>,
+    /// It may answer whoever asks it something.
+    pub answers: bool,
 }
 
 impl Permissions {
@@ -83,6 +85,7 @@ impl Permissions {
             };
             all.publish.extend(of_role.publish);
             all.subscribe.extend(of_role.subscribe);
+            all.answers |= of_role.answers;
         }
         all.subscribe.push(format!("{}.>", inbox_prefix(user)));
         for subjects in [&mut all.publish, &mut all.subscribe] {
@@ -102,17 +105,22 @@ impl Permissions {
             lines.concat()
         };
         format!(
-            "{{\n  user: {user:?}, password: $NATS_PASSWORD_{}\n  permissions: {{\n    publish: {{\n      allow: [\n{}      ]\n    }}\n    subscribe: {{\n      allow: [\n{}      ]\n    }}\n  }}\n}}\n",
+            "{{\n  user: {user:?}, password: $NATS_PASSWORD_{}\n  permissions: {{\n    publish: {{\n      allow: [\n{}      ]\n    }}\n    subscribe: {{\n      allow: [\n{}      ]\n    }}\n{}  }}\n}}\n",
             user.to_uppercase()
                 .replace(|c: char| !c.is_ascii_alphanumeric(), "_"),
             list(&self.publish),
             list(&self.subscribe),
+            if self.answers {
+                "    allow_responses: { max: 1, expires: \"1m\" }\n"
+            } else {
+                ""
+            },
         )
     }
 
     /// As the claims of a user's JWT have it.
     pub fn to_claims(&self) -> Value {
-        json!({
+        let mut claims = json!({
             "pub": { "allow": self.publish },
             "sub": { "allow": self.subscribe },
             "subs": -1,
@@ -120,7 +128,11 @@ impl Permissions {
             "payload": -1,
             "type": "user",
             "version": 2,
-        })
+        });
+        if self.answers {
+            claims["resp"] = json!({ "max": 1, "ttl": 60_000_000_000_u64 });
+        }
+        claims
     }
 
     /// As the command that adds the user with NATS' own tool.
@@ -130,9 +142,14 @@ impl Permissions {
             quoted.join(",")
         };
         format!(
-            "nsc add user --name {user} \\\n  --allow-pub {} \\\n  --allow-sub {}\n",
+            "nsc add user --name {user} \\\n  --allow-pub {} \\\n  --allow-sub {}{}\n",
             quoted(&self.publish),
             quoted(&self.subscribe),
+            if self.answers {
+                " \\\n  --allow-pub-response=1 --response-ttl 1m"
+            } else {
+                ""
+            },
         )
     }
 }
@@ -195,7 +212,8 @@ impl Site<'_> {
         }
         Permissions {
             publish,
-            subscribe: Vec::new(),
+            subscribe: vec![self.subjects.service(">"), "$SRV.>".to_owned()],
+            answers: true,
         }
     }
 
@@ -207,6 +225,7 @@ impl Site<'_> {
                 self.subjects.every_update(),
                 self.subjects.trade_updates(),
             ],
+            answers: false,
         }
     }
 
@@ -229,6 +248,7 @@ impl Site<'_> {
                 self.subjects.outcome(&format!("{token}.>")),
                 self.subjects.update_spelled(&format!("{token}.>")),
             ],
+            answers: false,
         }
     }
 
@@ -241,6 +261,7 @@ impl Site<'_> {
                 self.subjects.service("admin.cancel_only"),
             ],
             subscribe: vec![self.subjects.outcome("ALL")],
+            answers: false,
         }
     }
 
@@ -279,6 +300,7 @@ impl Site<'_> {
             "orders.get",
             "assets.get",
             "clock.get",
+            "subscriptions.list",
             "schema",
         ] {
             publish.push(self.subjects.service(read));
@@ -292,6 +314,7 @@ impl Site<'_> {
                 format!("$KV.{}.>", names.orders_bucket),
                 "$KV.nalpaca-last.>".to_owned(),
             ],
+            answers: false,
         }
     }
 
@@ -321,6 +344,7 @@ impl Site<'_> {
         Permissions {
             publish,
             subscribe: Vec::new(),
+            answers: false,
         }
     }
 }

@@ -136,7 +136,15 @@ impl<G: GapSource> Feed<G> {
                 turn = turn => turn,
             };
             metrics::market_data_connected(self.class, false);
-            let Some(ended) = ended else { continue };
+            let Some(ended) = ended else {
+                info!(
+                    class = self.class.as_str(),
+                    "market data: nobody wants anything, disconnected"
+                );
+                self.status.send_replace(FeedStatus::default());
+                metrics::market_data_subscribed(self.class, 0);
+                continue;
+            };
             if age > GOOD_AGE {
                 pauses.reset();
             }

@@ -17,8 +17,10 @@ mod feed;
 mod gaps;
 mod outbox;
 mod relay;
+mod switchboard;
 
 pub use feed::{Feed, FeedStatus, Gap, GapSource};
 pub use gaps::Gaps;
 pub use outbox::{Outbox, Parcel};
 pub use relay::Relay;
+pub use switchboard::{Switchboard, WishError};

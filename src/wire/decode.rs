@@ -109,7 +109,11 @@ pub fn read_close(content_type: Option<&str>, payload: &[u8]) -> Read<ClosePosit
 }
 
 /// A message of the schema, protobuf or JSON.
-fn message<M: prost::Message + Default>(name: &str, content_type: Option<&str>, payload: &[u8]) -> Read<M> {
+pub(super) fn message<M: prost::Message + Default>(
+    name: &str,
+    content_type: Option<&str>,
+    payload: &[u8],
+) -> Read<M> {
     if payload.is_empty() {
         return refuse(format!(
             "the payload is empty; publish a {name}, as protobuf or as JSON"

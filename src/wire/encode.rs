@@ -30,7 +30,7 @@ pub struct Encoded {
     pub bytes: Bytes,
 }
 
-fn encoded<M: Message>(schema: &'static str, message: &M) -> Encoded {
+pub(super) fn encoded<M: Message>(schema: &'static str, message: &M) -> Encoded {
     Encoded {
         schema,
         bytes: message.encode_to_vec().into(),

@@ -9,6 +9,7 @@ mod json;
 pub mod market;
 mod proto;
 pub mod subject;
+pub mod subscriptions;
 
 pub use decode::{
     Unreadable, read_account_version, read_close, read_lease, read_order, read_outcome,

@@ -15,8 +15,7 @@ pub(super) static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(bytes).expect("the build script wrote this descriptor set")
 });
 
-/// Market data is written by hand (`super::market`), and held against these.
-#[cfg(test)]
+/// Observations are written by hand (`super::market`), and held against these.
 #[allow(dead_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub(super) mod stream {
     include!(concat!(env!("OUT_DIR"), "/stream.v0.rs"));

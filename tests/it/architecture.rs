@@ -61,6 +61,7 @@ const PLAN: &[(&str, May)] = &[
         "market_data",
         Above(&["alpaca", "bus", "wire", "gateway", "config"]),
     ),
+    ("service", Above(&["bus", "market_data", "wire"])),
     // Wiring.
     ("admin", Above(&[])),
     (
@@ -76,6 +77,7 @@ const PLAN: &[(&str, May)] = &[
             "orders",
             "market_data",
             "positions",
+            "service",
             "wire",
         ]),
     ),

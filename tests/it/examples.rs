@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::support::order::buy;
 use crate::support::scratch::Scratch;
-use crate::support::world::JOURNAL_STREAM;
+use crate::support::world::{JOURNAL_STREAM, Plan};
 use crate::support::{World, until};
 
 /// Longer than either takes by an order of magnitude.
@@ -78,6 +78,35 @@ async fn the_python_example_sees_outcome_fill_and_position() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_python_plotter_asks_for_what_it_plots() {
+    let mut plan = Plan::new().set("ENABLE_STOCK_STREAM", "true");
+    plan.sim.quote_interval = Duration::from_millis(50);
+    let world = plan.start().await;
+    let packages = tool(".tools/python");
+    let plot = async |symbol: &str, count: &str| {
+        let mut example = Command::new("python3");
+        let example = example
+            .args([
+                "examples/python/plot_prices.py",
+                symbol,
+                "--of",
+                "quotes",
+                "--subscribe",
+                "--count",
+                count,
+            ])
+            .env("PYTHONPATH", &packages)
+            .env("NATS_URL", world.nats.url());
+        run(example).await
+    };
+    let (good, text) = plot("BRK.B", "5").await;
+    assert!(good, "{text}");
+    assert_eq!(text.matches("BRK.B ").count(), 5, "{text}");
+    let (good, text) = plot("BTC/USD", "1").await;
+    assert!(!good && text.contains("ENABLE_CRYPTO_STREAM=true"), "{text}");
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::order::buy;
-use crate::support::world::{DATA_STREAM, Plan};
+use crate::support::world::{self, DATA_STREAM, Plan};
 use crate::support::{World, proto, until};
 
 /// Longer than a busy machine takes for anything but a minute bar.
@@ -248,6 +248,177 @@ async fn wrong_keys_of_a_feed_are_told_and_orders_go_on() {
     .await;
     world.order("served", &buy("AAPL", "1")).await;
     assert_eq!(world.outcome("served").await["kind"], "OUTCOME_KIND_ACCEPTED");
+}
+
+/// Asks the service, in JSON. The answer, or the number and the words of what is wrong.
+async fn ask(world: &World, endpoint: &str, question: &Value) -> Result<Value, (String, String)> {
+    let payload = if question.is_null() {
+        Vec::new()
+    } else {
+        question.to_string().into_bytes()
+    };
+    let subject = format!("nalpaca.svc.v0.{endpoint}");
+    let client = world.jetstream.client();
+    let answer = until("the service to answer", async || {
+        client.request(subject.clone(), payload.clone().into()).await.ok()
+    })
+    .await;
+    let header = |name: &str| {
+        let headers = answer.headers.as_ref()?;
+        Some(headers.get(name)?.as_str().to_owned())
+    };
+    match header("Nats-Service-Error-Code") {
+        Some(code) => Err((code, header("Nats-Service-Error").unwrap_or_default())),
+        None => Ok(serde_json::from_slice(&answer.payload).expect("it answers in JSON")),
+    }
+}
+
+fn wish(class: &str, channel: &str, symbols: &[&str]) -> Value {
+    json!({"subscriptions": [{"class": class, "channel": channel, "symbols": symbols}]})
+}
+
+#[tokio::test]
+async fn programs_say_what_they_want_to_hear_and_it_is_kept_over_a_restart() {
+    let mut world = plan("STOCK", "", "").start().await;
+    let listed = ask(&world, "subscriptions.list", &Value::Null)
+        .await
+        .expect("an answer");
+    assert_eq!(listed["feeds"][0]["class"], "stocks");
+    assert_eq!(
+        listed["feeds"][0]["connected"],
+        Value::Null,
+        "nobody wants anything: {listed}"
+    );
+
+    let quotes_of = wish("stocks", "quotes", &["AAPL", "BRK.B"]);
+    for _ in 0..2 {
+        let added = ask(&world, "subscriptions.add", &quotes_of)
+            .await
+            .expect("it is added");
+        assert_eq!(added["confirmed"], quotes_of["subscriptions"], "{added}");
+    }
+    let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.BRK=2EB").await;
+    heard(&mut quotes).await;
+
+    assert_eq!(world.daemon.terminate().await, 0);
+    world.daemon.run();
+    world.daemon.ready().await;
+    while tokio::time::timeout(Duration::from_millis(1), quotes.next())
+        .await
+        .is_ok()
+    {}
+    heard(&mut quotes).await;
+
+    // Taken away, it is gone for good.
+    let removed = ask(
+        &world,
+        "subscriptions.remove",
+        &wish("stocks", "quotes", &["BRK.B"]),
+    )
+    .await;
+    let removed = removed.expect("it is removed");
+    assert_eq!(
+        removed["confirmed"],
+        wish("stocks", "quotes", &["AAPL"])["subscriptions"],
+        "{removed}"
+    );
+    let removed = ask(
+        &world,
+        "subscriptions.remove",
+        &wish("stocks", "quotes", &["AAPL", "TSLA"]),
+    )
+    .await;
+    assert_eq!(removed.expect("it is removed")["confirmed"], Value::Null);
+    world.daemon.kill9();
+    world.daemon.run();
+    world.daemon.ready().await;
+    let listed = ask(&world, "subscriptions.list", &Value::Null)
+        .await
+        .expect("an answer");
+    assert_eq!(listed["confirmed"], Value::Null, "{listed}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_heard_is_answered_with_what_is_wrong() {
+    let world = plan("STOCK", "SPY", "quotes").start().await;
+    for (endpoint, question, words) in [
+        (
+            "subscriptions.add",
+            wish("crypto", "bars", &["BTC/USD"]),
+            "set ENABLE_CRYPTO_STREAM=true",
+        ),
+        (
+            "subscriptions.add",
+            wish("stocks", "orderbooks", &["AAPL"]),
+            "channel: ",
+        ),
+        (
+            "subscriptions.add",
+            wish("stocks", "bars", &[]),
+            "symbols is required",
+        ),
+        ("subscriptions.add", json!({"subscription": []}), "unknown field"),
+        (
+            "subscriptions.remove",
+            wish("stocks", "quotes", &["SPY"]),
+            "take it out of STOCK_STREAM_SYMBOLS",
+        ),
+    ] {
+        let (code, said) = ask(&world, endpoint, &question).await.expect_err("it is wrong");
+        assert_eq!(code, "400", "{said}");
+        assert!(said.contains(words), "{words:?} is not in {said:?}");
+    }
+    // The venue's own refusal is part of the answer.
+    let many: Vec<String> = (0..31).map(|number| format!("X{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let added = ask(&world, "subscriptions.add", &wish("stocks", "quotes", &many)).await;
+    let added = added.expect("it is answered");
+    let refused = added["refused"].as_array().expect("a list");
+    assert!(!refused.is_empty(), "{added}");
+    assert!(
+        refused[0]["message"].as_str().unwrap_or_default().contains("405"),
+        "{added}"
+    );
+}
+
+#[tokio::test]
+async fn the_service_is_found_and_says_nothing_where_commands_go() {
+    let world = World::start().await;
+    let client = world.jetstream.client();
+    let info = until("the service to be found", async || {
+        client.request("$SRV.INFO.nalpaca", "".into()).await.ok()
+    })
+    .await;
+    let info: Value = serde_json::from_slice(&info.payload).expect("it is JSON");
+    let endpoints = info["endpoints"].as_array().expect("endpoints");
+    let add = endpoints
+        .iter()
+        .find(|endpoint| endpoint["subject"] == "nalpaca.svc.v0.subscriptions.add");
+    let metadata = &add.expect("it is among them")["metadata"];
+    assert_eq!(metadata["request"], "stream.v0.SubscriptionsRequest");
+
+    // The subject of an answer is the asker's to choose, and the gateway may publish where they may not.
+    let before = world
+        .jetstream
+        .get_stream(world::ACTION_STREAM)
+        .await
+        .expect("a stream");
+    for reply in ["nalpaca.action.v0.cancel.ALL", "$KV.nalpaca.positions"] {
+        let asked = client.publish_with_reply("nalpaca.svc.v0.subscriptions.list", reply, "".into());
+        asked.await.expect("it is sent");
+    }
+    ask(&world, "subscriptions.list", &Value::Null)
+        .await
+        .expect("others are answered");
+    let after = world
+        .jetstream
+        .get_stream(world::ACTION_STREAM)
+        .await
+        .expect("a stream");
+    assert_eq!(
+        after.cached_info().state.last_sequence,
+        before.cached_info().state.last_sequence
+    );
 }
 
 /// Takes two minutes by intention: a minute bar is told once a minute.

@@ -1,0 +1,194 @@
+//! A NATS micro service: found by `nats service ls`, described by `nats service info`, counted by `nats service stats`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::service::{Request, ServiceExt as _, error};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::Connection;
+use crate::backoff::{Backoff, Reason};
+use crate::wire::Encoded;
+use crate::wire::subject::Subjects;
+
+/// The service's name.
+const NAME: &str = "nalpaca";
+/// Requests that wait to be answered; more wait at the server, whose client counts them as slow.
+const WAITING_MAX: usize = 64;
+/// How often it is looked whether the client behind the connection is still the one that was registered with.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// One thing that can be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// Its name, `subscriptions.add`.
+    pub name: &'static str,
+    /// Full name of the request's message; empty for none.
+    pub request: &'static str,
+    /// Full name of the answer's message.
+    pub reply: &'static str,
+}
+
+/// A question, to be answered once.
+pub struct Question {
+    /// Which endpoint was asked.
+    pub endpoint: &'static str,
+    request: Request,
+    json: bool,
+    prefix: String,
+}
+
+/// What is wrong with a question: a number as HTTP has them, and words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The number.
+    pub code: usize,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl Question {
+    /// What was sent.
+    pub fn payload(&self) -> &Bytes {
+        &self.request.message.payload
+    }
+
+    /// How it is written.
+    pub fn content_type(&self) -> Option<&str> {
+        let headers = self.request.message.headers.as_ref()?;
+        headers.get("Content-Type").map(|value| value.as_str())
+    }
+
+    /// Sends the answer: in JSON to whoever asked in JSON, or asked with nothing at all and wants to be read by a person.
+    pub async fn answer(self, answer: Result<Encoded, Refused>) {
+        let mut headers = HeaderMap::new();
+        let answer = match answer {
+            Ok(encoded) if self.json => {
+                headers.insert("Content-Type", "application/json");
+                let text = crate::wire::decode_to_json(encoded.schema, &encoded.bytes, false);
+                text.map(Bytes::from).map_err(|error| error::Error {
+                    code: 500,
+                    status: error.to_string(),
+                })
+            }
+            Ok(encoded) => {
+                headers.insert("Nalpaca-Schema", encoded.schema);
+                Ok(encoded.bytes)
+            }
+            Err(Refused { code, message }) => {
+                // A header is one line.
+                let status = message.replace(|letter: char| letter.is_control(), " ");
+                Err(error::Error { code, status })
+            }
+        };
+        // Whoever may ask us could otherwise have us say things where they may not: the subject of an answer is theirs to
+        // choose, and we may publish much.
+        let reply = self.request.message.reply.as_ref().map(|reply| reply.as_str());
+        let is_ours = |reply: &str| reply.starts_with(&format!("{}.", self.prefix)) || reply.starts_with('$');
+        if reply.is_none_or(is_ours) {
+            return debug!(
+                endpoint = self.endpoint,
+                reply, "a question is not answered there"
+            );
+        }
+        if let Err(error) = self.request.respond_with_headers(answer, headers).await {
+            debug!(endpoint = self.endpoint, %error, "an answer could not be sent");
+        }
+    }
+}
+
+/// Registers the service, and hands on what is asked until whoever listens has gone. Registers anew when the client behind
+/// the connection is another one.
+pub async fn serve(
+    connection: Connection,
+    subjects: Subjects,
+    prefix: String,
+    endpoints: &'static [Endpoint],
+    questions: mpsc::Sender<Question>,
+) {
+    let mut backoff = Backoff::new(Reason::Nats);
+    while !questions.is_closed() {
+        connection.connected().await;
+        match register(&connection, &subjects, &prefix, endpoints, &questions).await {
+            Ok(()) => backoff.reset(),
+            Err(error) => {
+                warn!(%error, "the service cannot be registered now");
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+        }
+    }
+}
+
+/// Questions that may wait.
+pub fn channel() -> (mpsc::Sender<Question>, mpsc::Receiver<Question>) {
+    mpsc::channel(WAITING_MAX)
+}
+
+async fn register(
+    connection: &Connection,
+    subjects: &Subjects,
+    prefix: &str,
+    endpoints: &'static [Endpoint],
+    questions: &mpsc::Sender<Question>,
+) -> Result<(), async_nats::Error> {
+    let made = connection.makes();
+    let service = connection
+        .client()
+        .service_builder()
+        .description("A gateway between NATS JetStream and Alpaca")
+        .start(NAME, env!("CARGO_PKG_VERSION"))
+        .await?;
+    let mut listeners = JoinSet::new();
+    for endpoint in endpoints {
+        let metadata = HashMap::from([
+            ("request".to_owned(), endpoint.request.to_owned()),
+            ("response".to_owned(), endpoint.reply.to_owned()),
+            ("encodings".to_owned(), "protobuf, json".to_owned()),
+        ]);
+        let mut listener = service
+            .endpoint_builder()
+            .name(endpoint.name.replace('.', "-"))
+            .metadata(metadata)
+            .add(subjects.service(endpoint.name))
+            .await?;
+        let (questions, prefix, endpoint) = (questions.clone(), prefix.to_owned(), *endpoint);
+        listeners.spawn(async move {
+            while let Some(request) = listener.next().await {
+                let content_type = request.message.headers.as_ref();
+                let content_type = content_type.and_then(|headers| headers.get("Content-Type"));
+                let payload = &request.message.payload;
+                let json = payload.is_empty() && content_type.is_none()
+                    || crate::wire::is_json(content_type.map(|value| value.as_str()), payload);
+                let question = Question {
+                    endpoint: endpoint.name,
+                    request,
+                    json,
+                    prefix: prefix.clone(),
+                };
+                if questions.send(question).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    loop {
+        tokio::select! {
+            () = questions.closed() => break,                // cancel-safe: level-triggered
+            () = tokio::time::sleep(LOOK_EVERY) => {         // cancel-safe
+                if connection.makes() != made {
+                    break;
+                }
+            }
+            _ = listeners.join_next() => break,              // cancel-safe: docs
+        }
+    }
+    listeners.shutdown().await;
+    // Said to whoever looks; on a client that has died nobody hears it.
+    let _ = tokio::time::timeout(LOOK_EVERY, service.stop()).await;
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Subscriptions to market data, as programs ask for them and as they are kept.
+
+use super::decode::{Unreadable, message};
+use super::encode::{Encoded, encoded};
+use super::proto::stream as pb;
+use crate::domain::Symbol;
+use crate::domain::market::{Channel, EVERY_SYMBOL, MarketClass, Subscriptions};
+
+/// Full name of the request.
+pub const REQUEST: &str = "stream.v0.SubscriptionsRequest";
+/// Full name of the answer.
+pub const REPLY: &str = "stream.v0.SubscriptionsReply";
+
+/// Symbols of one channel of one class.
+pub type Wish = (MarketClass, Channel, Vec<String>);
+
+/// How one stream goes, for the answer.
+pub struct FeedReport<'a> {
+    /// Which.
+    pub class: MarketClass,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Why not.
+    pub reason: &'a str,
+    /// What the venue confirmed.
+    pub confirmed: &'a Subscriptions,
+    /// What it refused, and its words.
+    pub refused: &'a [(Channel, String, String)],
+}
+
+/// Reads a request, protobuf or JSON.
+pub fn read_request(content_type: Option<&str>, payload: &[u8]) -> Result<Vec<Wish>, Unreadable> {
+    let request: pb::SubscriptionsRequest = message(REQUEST, content_type, payload)?;
+    if request.subscriptions.is_empty() {
+        return Err(Unreadable::new(
+            "subscriptions is required; name a class and symbols",
+        ));
+    }
+    request.subscriptions.iter().map(wish).collect()
+}
+
+fn wish(subscription: &pb::Subscription) -> Result<Wish, Unreadable> {
+    let classes = MarketClass::ALL.into_iter();
+    let class = classes
+        .clone()
+        .find(|class| class.as_str().eq_ignore_ascii_case(&subscription.class))
+        .ok_or_else(|| {
+            let known: Vec<_> = classes.map(MarketClass::as_str).collect();
+            Unreadable::new(format!(
+                "class: {:?} is none; write one of {}",
+                subscription.class,
+                known.join(", ")
+            ))
+        })?;
+    let channel = match (subscription.channel.as_str(), class) {
+        ("", MarketClass::News) => Some(Channel::News),
+        ("", MarketClass::Stocks | MarketClass::Crypto | MarketClass::Options) => Some(Channel::Bars),
+        (word, _) => Channel::named(word),
+    };
+    let channel = channel
+        .filter(|channel| class.channels().contains(channel))
+        .ok_or_else(|| {
+            let known: Vec<_> = class.channels().iter().map(|channel| channel.as_str()).collect();
+            let (word, class) = (&subscription.channel, class.as_str());
+            Unreadable::new(format!(
+                "channel: {class} have no {word:?}; write one of {}",
+                known.join(", ")
+            ))
+        })?;
+    if subscription.symbols.is_empty() {
+        return Err(Unreadable::new("symbols is required; name one, or write *"));
+    }
+    for symbol in &subscription.symbols {
+        if symbol != EVERY_SYMBOL && Symbol::parse(symbol).is_err() {
+            return Err(Unreadable::new(format!("symbols: {symbol:?} is no symbol")));
+        }
+    }
+    Ok((class, channel, subscription.symbols.clone()))
+}
+
+/// What is kept of wishes: a request, with everything.
+pub fn kept(wishes: &[(MarketClass, Subscriptions)]) -> Encoded {
+    let subscriptions = wishes
+        .iter()
+        .flat_map(|(class, symbols)| listed(*class, symbols))
+        .collect();
+    encoded(REQUEST, &pb::SubscriptionsRequest { subscriptions })
+}
+
+/// The answer: how every stream goes.
+pub fn reply(feeds: &[FeedReport<'_>]) -> Encoded {
+    let refused = feeds.iter().flat_map(|feed| {
+        feed.refused
+            .iter()
+            .map(|(channel, symbol, message)| pb::RefusedSubscription {
+                class: feed.class.as_str().to_owned(),
+                channel: channel.as_str().to_owned(),
+                symbol: symbol.clone(),
+                message: message.clone(),
+            })
+    });
+    let states = feeds.iter().map(|feed| pb::FeedState {
+        class: feed.class.as_str().to_owned(),
+        connected: feed.connected,
+        reason: feed.reason.to_owned(),
+    });
+    let reply = pb::SubscriptionsReply {
+        confirmed: feeds
+            .iter()
+            .flat_map(|feed| listed(feed.class, feed.confirmed))
+            .collect(),
+        refused: refused.collect(),
+        feeds: states.collect(),
+    };
+    encoded(REPLY, &reply)
+}
+
+fn listed(class: MarketClass, symbols: &Subscriptions) -> Vec<pb::Subscription> {
+    let listed = symbols.iter().map(|(channel, symbols)| pb::Subscription {
+        class: class.as_str().to_owned(),
+        channel: channel.as_str().to_owned(),
+        symbols: symbols.iter().cloned().collect(),
+    });
+    listed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_and_what_is_wrong_is_named() {
+        let json = |text: &str| read_request(None, text.as_bytes());
+        let wishes = json(r#"{"subscriptions":[{"class":"stocks","symbols":["AAPL","BRK.B"]}]}"#).unwrap();
+        assert_eq!(
+            wishes,
+            [(
+                MarketClass::Stocks,
+                Channel::Bars,
+                vec!["AAPL".to_owned(), "BRK.B".to_owned()]
+            )]
+        );
+        for (text, said) in [
+            (r#"{}"#, "subscriptions is required"),
+            (
+                r#"{"subscriptions":[{"class":"bonds","symbols":["X"]}]}"#,
+                "write one of stocks, crypto",
+            ),
+            (
+                r#"{"subscriptions":[{"class":"options","channel":"orderbooks","symbols":["X"]}]}"#,
+                "write one of trades, quotes",
+            ),
+            (r#"{"subscriptions":[{"class":"stocks"}]}"#, "symbols is required"),
+            (
+                r#"{"subscriptions":[{"class":"stocks","symbols":["a b"]}]}"#,
+                "is no symbol",
+            ),
+            (
+                r#"{"subscriptions":[{"class":"stocks","symbol":"A"}]}"#,
+                "unknown field",
+            ),
+        ] {
+            let error = json(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{said:?} is not in {error}");
+        }
+        assert!(read_request(Some("application/protobuf"), &[0xff, 1]).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again() {
+        let mut symbols = Subscriptions::default();
+        symbols.add(Channel::Quotes, ["BTC/USD".to_owned()]);
+        let kept = kept(&[(MarketClass::Crypto, symbols)]);
+        let read = read_request(Some("application/protobuf"), &kept.bytes).unwrap();
+        assert_eq!(
+            read,
+            [(MarketClass::Crypto, Channel::Quotes, vec!["BTC/USD".to_owned()])]
+        );
+    }
+}

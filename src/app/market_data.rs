@@ -17,7 +17,7 @@ use crate::bus::{Broadcast, Connection};
 use crate::clock::Clock;
 use crate::config::MarketDataConfig;
 use crate::domain::market::MarketClass;
-use crate::market_data::{Feed, Gaps, Outbox, Relay, Switchboard};
+use crate::market_data::{Feed, Gaps, Outbox, Relay, Switchboard, follow};
 use crate::telemetry::metrics::DataMetrics;
 use crate::wire::subject::Subjects;
 
@@ -140,6 +140,10 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
     {
         let venue = rest::Client::new(luggage.venue.clone(), luggage.pacer.clone())?;
         tasks.spawn(follow_session(venue, open));
+    }
+    if luggage.config.follow {
+        let (subjects, switchboard) = (luggage.subjects.clone(), luggage.switchboard.clone());
+        tasks.spawn(follow(connection.clone(), subjects, switchboard));
     }
     // Only what has to finish is waited for.
     let mut readers = JoinSet::new();

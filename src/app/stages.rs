@@ -151,7 +151,11 @@ pub(super) async fn begin_move(daemon: &Daemon, connection: &Connection, lease: 
                 return true;
             }
             Err(error) => {
-                warn!(error = %Chain(&error), "what is kept in memory cannot be moved into files now")
+                let reason = format!(
+                    "what is kept in memory cannot be moved into files: {}",
+                    Chain(&error)
+                );
+                daemon.gateway.raise(ConditionName::Reconciling, reason, true);
             }
         }
         tokio::time::sleep(backoff.next_delay()).await;

@@ -13,6 +13,7 @@ pub mod census;
 pub mod connection;
 pub mod consumer;
 pub mod delivery;
+pub mod interest;
 pub mod journal;
 pub mod lease;
 pub mod permissions;

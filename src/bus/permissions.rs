@@ -199,6 +199,8 @@ impl Site<'_> {
             format!("$KV.{}.>", names.orders_bucket),
             "$KV.nalpaca-last.>".to_owned(),
             format!("$JS.ACK.{action}.>"),
+            // Who listens to what, of this account alone.
+            super::interest::QUESTION.to_owned(),
         ];
         for stream in self.streams() {
             publish.push(format!("$JS.API.STREAM.INFO.{stream}"));

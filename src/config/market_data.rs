@@ -66,6 +66,7 @@ pub(super) fn build(settings: &mut Settings, alpaca: &AlpacaConfig) -> MarketDat
     MarketDataConfig {
         streams,
         captured,
+        follow: settings.switch("MARKET_DATA_FOLLOW"),
         history_url,
     }
 }

@@ -235,6 +235,8 @@ pub struct MarketDataConfig {
     pub streams: Vec<DataStreamConfig>,
     /// Channels of ticks that the data stream captures: it always has the others.
     pub captured: BTreeSet<Channel>,
+    /// What somebody listens to is heard, too.
+    pub follow: bool,
     /// Scheme and host of the market data API, where missed bars are found.
     pub history_url: String,
 }

@@ -29,9 +29,13 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 const GOOD_AGE: Duration = Duration::from_secs(30);
 /// Longest wait for the answer to a subscription.
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// A stream that should have much to say, and says nothing for so long, has gone mute.
+/// A stream that has had something to say all the time, and says nothing for so long, has gone mute.
 const QUIET_MAX: Duration = Duration::from_secs(90);
-/// Subjects remembered. Options have more contracts than anybody follows.
+/// So long for one of which it is not known yet how much it has to say.
+const QUIET_MAX_UNKNOWN: Duration = Duration::from_secs(600);
+/// From so many observations on it is known.
+const KNOWN_FROM: u32 = 20;
+/// Subjects remembered of each channel. Options have more contracts than anybody follows.
 const SUBJECTS_MAX: usize = 50_000;
 /// Rows that could not be read are told once in so many.
 const COMPLAIN_EVERY: u64 = 1000;
@@ -103,7 +107,7 @@ pub struct Feed<G> {
 /// What a feed remembers from one connection to the next.
 #[derive(Default)]
 struct Memory {
-    addresses: HashMap<(Channel, String), Address>,
+    addresses: HashMap<Channel, HashMap<String, Address>>,
     /// The newest minute bar of each symbol.
     newest_bar: HashMap<String, Timestamp>,
     unreadable: u64,
@@ -192,7 +196,7 @@ impl<G: GapSource> Feed<G> {
         let mut filled: HashSet<String> = HashSet::new();
         let mut filling: Option<Filling> = None;
         let mut fill_at = Instant::now();
-        let mut heard_at = Instant::now();
+        let mut pace = Pace::new();
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             if wanted.is_empty() {
@@ -210,7 +214,9 @@ impl<G: GapSource> Feed<G> {
                     None => std::future::pending().await,
                 }
             };
-            let quiet_at = heard_at + QUIET_MAX;
+            let expects_much = self.expects_much(&talk);
+            pace.expect(expects_much);
+            let quiet_at = pace.quiet_at();
             let frame = tokio::select! {
                 frame = connection.next() => Some(frame),       // cancel-safe: docs
                 changed = self.wanted.changed() => {            // cancel-safe: docs
@@ -234,8 +240,8 @@ impl<G: GapSource> Feed<G> {
                     let cause = "the venue does not answer to a subscription".to_owned();
                     return Some(DataError::Failed { cause });
                 }
-                () = tokio::time::sleep_until(quiet_at), if self.expects_much(&talk) => { // cancel-safe
-                    let cause = format!("nothing was heard for {} s", QUIET_MAX.as_secs());
+                () = tokio::time::sleep_until(quiet_at), if expects_much => { // cancel-safe
+                    let cause = format!("nothing was heard for {} s", pace.quiet_for().as_secs());
                     return Some(DataError::Failed { cause });
                 }
             };
@@ -247,7 +253,7 @@ impl<G: GapSource> Feed<G> {
             let mut controls = Vec::new();
             let read = frame.read(|row| match row {
                 Row::Observation(observation) => {
-                    heard_at = Instant::now();
+                    pace.heard();
                     self.pass_on(memory, &observation, false);
                 }
                 Row::Control(control) => controls.push(control),
@@ -418,8 +424,8 @@ impl<G: GapSource> Feed<G> {
 impl Memory {
     fn address(&mut self, subjects: &Subjects, class: MarketClass, channel: Channel, about: &str) -> Address {
         // Not the entry interface: it would copy the symbol each time.
-        let key = (channel, about.to_owned());
-        if let Some(address) = self.addresses.get(&key) {
+        let known = self.addresses.entry(channel).or_default();
+        if let Some(address) = known.get(about) {
             return address.clone();
         }
         let address = Address {
@@ -427,10 +433,62 @@ impl Memory {
             key: format!("{}.{}", channel.as_str(), encode_token(about)).into(),
         };
         // Articles have numbers of their own, which never come again.
-        if channel != Channel::News && self.addresses.len() < SUBJECTS_MAX {
-            self.addresses.insert(key, address.clone());
+        if channel != Channel::News && known.len() < SUBJECTS_MAX {
+            known.insert(about.to_owned(), address.clone());
         }
         address
+    }
+}
+
+/// How often there is something to hear, and so how long a silence may be.
+struct Pace {
+    heard_at: Instant,
+    /// Since when there should be much to hear; a night's silence is none.
+    expected_since: Option<Instant>,
+    longest: Duration,
+    count: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            heard_at: Instant::now(),
+            expected_since: None,
+            longest: Duration::ZERO,
+            count: 0,
+        }
+    }
+
+    fn expect(&mut self, much: bool) {
+        if !much {
+            self.expected_since = None;
+        } else if self.expected_since.is_none() {
+            self.expected_since = Some(Instant::now());
+        }
+    }
+
+    fn heard(&mut self) {
+        let now = Instant::now();
+        if self.count > 0 && self.expected_since.is_some_and(|since| since <= self.heard_at) {
+            self.longest = self.longest.max(now - self.heard_at);
+        }
+        self.heard_at = now;
+        self.count = self.count.saturating_add(1);
+    }
+
+    fn quiet_for(&self) -> Duration {
+        if self.count < KNOWN_FROM {
+            QUIET_MAX_UNKNOWN
+        } else {
+            // A symbol that trades every ten minutes is quiet for ten minutes.
+            QUIET_MAX
+                .max(self.longest.saturating_mul(3))
+                .min(QUIET_MAX_UNKNOWN)
+        }
+    }
+
+    fn quiet_at(&self) -> Instant {
+        self.heard_at.max(self.expected_since.unwrap_or(self.heard_at)) + self.quiet_for()
     }
 }
 
@@ -521,6 +579,33 @@ impl Talk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_is_too_long_measured_by_what_was_heard_before() {
+        let mut pace = Pace::new();
+        pace.expect(true);
+        assert_eq!(pace.quiet_for(), QUIET_MAX_UNKNOWN);
+        for _ in 0..KNOWN_FROM {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            pace.heard();
+        }
+        assert_eq!(pace.quiet_for(), QUIET_MAX, "it is told something every second");
+        assert_eq!(pace.quiet_at(), Instant::now() + QUIET_MAX);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        pace.heard();
+        assert_eq!(
+            pace.quiet_for(),
+            Duration::from_secs(180),
+            "a minute was nothing unusual"
+        );
+        // Over a night nothing is expected.
+        pace.expect(false);
+        tokio::time::advance(Duration::from_secs(60_000)).await;
+        pace.expect(true);
+        assert_eq!(pace.quiet_at(), Instant::now() + Duration::from_secs(180));
+        pace.heard();
+        assert_eq!(pace.quiet_for(), Duration::from_secs(180));
+    }
 
     fn wanted(symbols: &[&str]) -> Subscriptions {
         let mut wanted = Subscriptions::default();

@@ -15,12 +15,14 @@
 
 mod feed;
 mod gaps;
+mod interest;
 mod outbox;
 mod relay;
 mod switchboard;
 
 pub use feed::{Feed, FeedStatus, Gap, GapSource};
 pub use gaps::Gaps;
+pub use interest::follow;
 pub use outbox::{Outbox, Parcel};
 pub use relay::Relay;
 pub use switchboard::{Switchboard, WishError};

@@ -20,6 +20,9 @@ const LAST_INTERVAL: Duration = Duration::from_millis(250);
 /// Pause after something could not be stored.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
+/// Last values that are not written yet, by their keys, each with its schema.
+type LastValues = HashMap<Arc<str>, (Bytes, &'static str)>;
+
 /// What is known of a stored message, to send it again; nothing of a last value, which the next one overtakes.
 type Tag = Option<(MarketClass, Channel)>;
 
@@ -38,7 +41,7 @@ pub struct Relay {
 impl Relay {
     /// Runs until stopped, and then publishes what is left, for a few seconds at most.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut last: HashMap<Arc<str>, Bytes> = HashMap::new();
+        let mut last = LastValues::new();
         let mut write_last = tokio::time::interval(LAST_INTERVAL);
         write_last.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -73,10 +76,11 @@ impl Relay {
         }
     }
 
-    async fn publish(&mut self, parcels: Vec<Parcel>, last: &mut HashMap<Arc<str>, Bytes>) {
+    async fn publish(&mut self, parcels: Vec<Parcel>, last: &mut LastValues) {
         for parcel in parcels {
             if parcel.is_last {
-                last.insert(Arc::clone(&parcel.key), parcel.message.payload.clone());
+                let value = (parcel.message.payload.clone(), parcel.message.schema);
+                last.insert(Arc::clone(&parcel.key), value);
             }
             let (class, channel) = (parcel.class, parcel.channel);
             let published = if parcel.stored {
@@ -123,11 +127,11 @@ impl Relay {
     }
 
     /// Last values are written without a wait for each; one that is lost is overtaken by the next.
-    async fn write_last(&mut self, last: &mut HashMap<Arc<str>, Bytes>) {
-        for (key, payload) in last.drain() {
+    async fn write_last(&mut self, last: &mut LastValues) {
+        for (key, (payload, schema)) in last.drain() {
             let message = Message {
                 subject: format!("{}{key}", self.last_prefix).into(),
-                schema: "",
+                schema,
                 id: None,
                 payload,
             };

@@ -22,6 +22,8 @@ pub struct Switchboard {
 struct Line {
     always: Subscriptions,
     asked: Mutex<Subscriptions>,
+    /// What somebody listens to.
+    followed: Mutex<Subscriptions>,
     wanted: watch::Sender<Subscriptions>,
     status: watch::Sender<FeedStatus>,
 }
@@ -32,10 +34,18 @@ impl Line {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, asked: &Subscriptions) {
+    /// Says anew what is wanted.
+    fn tell(&self) {
         let mut wanted = self.always.clone();
-        for (channel, symbols) in asked.iter() {
-            wanted.add(channel, symbols.iter().cloned());
+        let followed = self
+            .followed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for more in [self.asked().clone(), followed] {
+            for (channel, symbols) in more.iter() {
+                wanted.add(channel, symbols.iter().cloned());
+            }
         }
         self.wanted.send_if_modified(|known| {
             let changed = *known != wanted;
@@ -73,6 +83,7 @@ impl Switchboard {
             let line = Line {
                 wanted: watch::Sender::new(always.clone()),
                 asked: Mutex::default(),
+                followed: Mutex::default(),
                 status: watch::Sender::default(),
                 always,
             };
@@ -117,13 +128,25 @@ impl Switchboard {
             let Some(line) = self.lines.get(class) else {
                 continue;
             };
-            let mut asked = line.asked();
             if add {
-                asked.add(*channel, symbols.iter().cloned());
+                line.asked().add(*channel, symbols.iter().cloned());
             } else {
-                asked.remove(*channel, symbols.iter().map(String::as_str));
+                line.asked().remove(*channel, symbols.iter().map(String::as_str));
             }
-            line.tell(&asked);
+            line.tell();
+        }
+    }
+
+    /// Wants, besides all that, what somebody listens to, and nothing any more of what was listened to before.
+    pub fn follow(&self, listened: impl Iterator<Item = (MarketClass, Channel, String)>) {
+        let mut followed: BTreeMap<MarketClass, Subscriptions> = BTreeMap::new();
+        for (class, channel, symbol) in listened {
+            followed.entry(class).or_default().add(channel, [symbol]);
+        }
+        for (class, line) in self.lines.iter() {
+            let followed = followed.remove(class).unwrap_or_default();
+            *line.followed.lock().unwrap_or_else(PoisonError::into_inner) = followed;
+            line.tell();
         }
     }
 
@@ -232,6 +255,26 @@ mod tests {
         let coins = [(MarketClass::Crypto, Channel::Bars, vec!["BTC/USD".to_owned()])];
         let error = board.check(&coins, true).unwrap_err().to_string();
         assert!(error.contains("ENABLE_CRYPTO_STREAM=true"), "{error}");
+    }
+
+    #[test]
+    fn what_somebody_listens_to_is_wanted_for_as_long_as_they_do() {
+        let board = board();
+        let (wanted, _status) = board.line(MarketClass::Stocks).unwrap();
+        let symbols = || {
+            wanted
+                .borrow()
+                .of(Channel::Bars)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        board.change(&wish(&["AAPL"]), true);
+        let listened = (MarketClass::Stocks, Channel::Bars, "MSFT".to_owned());
+        board.follow([listened].into_iter());
+        assert_eq!(symbols(), ["AAPL", "MSFT", "SPY"]);
+        assert_eq!(board.asked().len(), 1, "it is not kept");
+        board.follow([].into_iter());
+        assert_eq!(symbols(), ["AAPL", "SPY"]);
     }
 
     #[tokio::test(start_paused = true)]

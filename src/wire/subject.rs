@@ -235,6 +235,30 @@ impl Subjects {
         }
     }
 
+    /// What somebody who subscribes to this subject wants to hear: one symbol of one channel. `None`: something else, or more
+    /// than one symbol, which is not for the listener to decide.
+    pub fn read_observation(&self, subject: &str) -> Option<(MarketClass, Channel, String)> {
+        let rest = subject
+            .strip_prefix(self.prefix.as_str())?
+            .strip_prefix(".data.v0.")?;
+        let (word, rest) = rest.split_once('.')?;
+        let class = MarketClass::ALL
+            .into_iter()
+            .find(|class| class.as_str() == word)?;
+        let (channel, token) = match (class, rest.split_once('.')) {
+            (MarketClass::News, _) => return None, // articles are not about one thing
+            (MarketClass::Stocks, None) => (Channel::Bars, rest),
+            (_, Some((word, token))) => (Channel::named(word)?, token),
+            (MarketClass::Crypto | MarketClass::Options, None) => return None,
+        };
+        let symbol = decode(token).ok()?;
+        let is_one = Symbol::parse(&symbol).is_ok() && !symbol.contains(['*', '>']);
+        (is_one
+            && class.channels().contains(&channel)
+            && self.observation(class, channel, &symbol) == subject)
+            .then_some((class, channel, symbol))
+    }
+
     /// The filter of one channel of one class.
     pub fn observations(&self, class: MarketClass, channel: Channel) -> String {
         format!(

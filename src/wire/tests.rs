@@ -562,3 +562,36 @@ proptest! {
         prop_assert_eq!(written.trade.unwrap().qty, qty);
     }
 }
+
+#[test]
+fn what_somebody_listens_to_is_read_from_the_subject() {
+    use crate::domain::market::{Channel, MarketClass};
+    use crate::wire::subject::Subjects;
+    let subjects = Subjects::new("a.b");
+    for (class, channel, symbol) in [
+        (MarketClass::Stocks, Channel::Bars, "BRK.B"),
+        (MarketClass::Stocks, Channel::Quotes, "AAPL"),
+        (MarketClass::Crypto, Channel::OrderBooks, "BTC/USD"),
+        (MarketClass::Options, Channel::Trades, "AAPL250620C00100000"),
+    ] {
+        let subject = subjects.observation(class, channel, symbol);
+        assert_eq!(
+            subjects.read_observation(&subject),
+            Some((class, channel, symbol.to_owned()))
+        );
+    }
+    for other in [
+        "a.b.data.v0.stocks.>",
+        "a.b.data.v0.stocks.*",
+        "a.b.data.v0.stocks.quotes.*",
+        "a.b.data.v0.stocks.quotes.A.B",
+        "a.b.data.v0.stocks.orderbooks.AAPL",
+        "a.b.data.v0.crypto.BTC/USD",
+        "a.b.data.v0.news.1",
+        "a.b.data.v0.tradeupdates.AAPL",
+        "x.data.v0.stocks.AAPL",
+        "a.b.data.v0.stocks.quotes.BRK=2eB",
+    ] {
+        assert_eq!(subjects.read_observation(other), None, "{other}");
+    }
+}

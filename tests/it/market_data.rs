@@ -339,6 +339,27 @@ async fn programs_say_what_they_want_to_hear_and_it_is_kept_over_a_restart() {
 }
 
 #[tokio::test]
+async fn what_somebody_listens_to_is_heard_where_that_is_switched_on() {
+    let world = plan("STOCK", "", "")
+        .set("MARKET_DATA_FOLLOW", "true")
+        .start()
+        .await;
+    let subscribed = async || metric(&world, "nalpaca_market_data_subscribed{class=\"stocks\"}").await;
+    // Of wildcards nobody can say what is meant.
+    let _everything = listen(&world, "nalpaca.data.v0.stocks.>").await;
+    let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.BRK=2EB").await;
+    assert_eq!(read(&heard(&mut quotes).await)["symbol"], "BRK.B");
+    assert_eq!(subscribed().await, Some(1.0));
+    let listed = ask(&world, "subscriptions.list", &Value::Null)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        listed["confirmed"],
+        wish("stocks", "quotes", &["BRK.B"])["subscriptions"]
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_heard_is_answered_with_what_is_wrong() {
     let world = plan("STOCK", "SPY", "quotes").start().await;
     for (endpoint, question, words) in [

@@ -568,6 +568,12 @@ pub const SECTIONS: &[Section] = &[
                 "Ticks the data stream captures, of trades, quotes, orderbooks; the others are told to whoever listens.",
             ),
             Setting::new(
+                "MARKET_DATA_FOLLOW",
+                Kind::Switch,
+                "false",
+                "Hear what somebody is subscribed to on NATS, and a minute longer, besides what the settings and programs name.",
+            ),
+            Setting::new(
                 "MARKET_DATA_ENCODING",
                 Kind::Choice(&["msgpack", "json"]),
                 "msgpack",

@@ -156,6 +156,7 @@ impl Hub {
             | StreamFault::NullData
             | StreamFault::Without(_)
             | StreamFault::Heartbeat
+            | StreamFault::Article(_)
             | StreamFault::OtherOpcode => self.send(Outgoing::Fault(fault)),
         }
     }
@@ -356,6 +357,8 @@ impl Line<'_> {
             }
             Step::Garbage => self.bytes(b"{\"stream\":\"trade_upda\xff\xc1").await,
             Step::Heartbeat => self.bytes(b"\x01").await,
+            // There are no articles here.
+            Step::Article(_) => ControlFlow::Continue(()),
             Step::Replay(count) => {
                 let latest = self.shared.world().hub.latest(count);
                 for frame in latest {

@@ -57,6 +57,7 @@
 //! | `garbage-frame` | at once: a frame that is no message |
 //! | `null-data` | at once: a message whose data is null |
 //! | `heartbeat` | at once: a frame of the byte 0x01 |
+//! | `article LETTERS` | at once: so long an article, of news |
 //! | `lose` | the next event is lost |
 //! | `duplicate` | the next event is sent twice |
 //! | `reorder` | the next event is sent after the one that follows |

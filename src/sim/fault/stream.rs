@@ -17,6 +17,8 @@ use super::text::{Cursor, FaultError, Spelled};
 const REAPED_AFTER: Duration = Duration::from_secs(90);
 /// Names a fault may leave out; a name is a JSON key.
 const FIELDS_MAX: usize = 16;
+/// Letters of an article at most.
+const ARTICLE_MAX: usize = 64 * 1024 * 1024;
 /// Copies of one event, however many faults double it.
 const COPIES_MAX: usize = 64;
 
@@ -53,6 +55,8 @@ pub enum StreamFault {
     Without(Vec<String>),
     /// A frame of the single byte 0x01 is sent before the event.
     Heartbeat,
+    /// An article of so many letters is sent before the event, on the stream of news.
+    Article(usize),
     /// The event is sent in a text frame where it should be binary, and the other way round.
     OtherOpcode,
 }
@@ -75,6 +79,7 @@ pub(super) const WORDS: &[Word] = &[
     Word::new("garbage-frame", "at once: a frame that is no message"),
     Word::new("null-data", "at once: a message whose data is null"),
     Word::new("heartbeat", "at once: a frame of the byte 0x01"),
+    Word::new("article LETTERS", "at once: so long an article, of news"),
     Word::new("lose", "the next event is lost"),
     Word::new("duplicate", "the next event is sent twice"),
     Word::new("reorder", "the next event is sent after the one that follows"),
@@ -101,7 +106,8 @@ impl StreamFault {
             | Self::Replay(_)
             | Self::Garbage
             | Self::NullData
-            | Self::Heartbeat => true,
+            | Self::Heartbeat
+            | Self::Article(_) => true,
             Self::Lose | Self::Duplicate | Self::Reorder | Self::Without(_) | Self::OtherOpcode => false,
         }
     }
@@ -126,6 +132,9 @@ impl StreamFault {
             "null-data" => Ok(Self::NullData),
             "without" => fields(cursor.word()).map(Self::Without),
             "heartbeat" => Ok(Self::Heartbeat),
+            "article" => cursor
+                .number("count of letters")
+                .map(|letters: usize| Self::Article(letters.min(ARTICLE_MAX))),
             "other-opcode" => Ok(Self::OtherOpcode),
             _ => return None,
         })
@@ -161,6 +170,7 @@ impl fmt::Display for StreamFault {
             Self::NullData => f.write_str("null-data"),
             Self::Without(fields) => write!(f, "without {}", fields.join(",")),
             Self::Heartbeat => f.write_str("heartbeat"),
+            Self::Article(letters) => write!(f, "article {letters}"),
             Self::OtherOpcode => f.write_str("other-opcode"),
         }
     }
@@ -177,6 +187,8 @@ pub(crate) enum Step {
     NullData,
     /// Send the byte 0x01.
     Heartbeat,
+    /// Send an article of so many letters.
+    Article(usize),
     /// Send so many of the latest events again.
     Replay(usize),
     /// Change the stream as a whole: mute, unmute, refuse.
@@ -223,7 +235,8 @@ impl Disturbed {
                 | StreamFault::Replay(_)
                 | StreamFault::Garbage
                 | StreamFault::NullData
-                | StreamFault::Heartbeat => {}
+                | StreamFault::Heartbeat
+                | StreamFault::Article(_) => {}
             }
             match Self::at_once(fault) {
                 Some(step @ (Step::Drop | Step::End | Step::HalfOpen(_))) => last = Some(step),
@@ -261,6 +274,7 @@ impl Disturbed {
             StreamFault::Garbage => Some(Step::Garbage),
             StreamFault::NullData => Some(Step::NullData),
             StreamFault::Heartbeat => Some(Step::Heartbeat),
+            StreamFault::Article(letters) => Some(Step::Article(*letters)),
             StreamFault::Lose
             | StreamFault::Duplicate
             | StreamFault::Reorder
@@ -317,6 +331,7 @@ impl Weather {
             | StreamFault::NullData
             | StreamFault::Without(_)
             | StreamFault::Heartbeat
+            | StreamFault::Article(_)
             | StreamFault::OtherOpcode => {}
         }
     }

@@ -117,6 +117,7 @@ fn every_word_of_the_vocabulary_is_read() {
         ("EPOCH", "9999999999"),
         ("URL", "http://127.0.0.1:9/"),
         ("BYTES", "7"),
+        ("LETTERS", "7"),
         ("FIELD[,FIELD]", "at,event_id"),
         (" N", " 4"),
         ("[", ""),
@@ -261,6 +262,7 @@ fn stream_fault() -> impl Strategy<Value = StreamFault> {
         Just(StreamFault::NullData),
         prop::collection::vec("[a-z_]{1,9}", 1..4).prop_map(StreamFault::Without),
         Just(StreamFault::Heartbeat),
+        (0..=64 * 1024 * 1024_usize).prop_map(StreamFault::Article),
         Just(StreamFault::OtherOpcode),
     ]
 }

@@ -158,6 +158,22 @@ impl Write for Message<'_> {
     }
 }
 
+/// One frame with one article that has so many letters.
+pub(crate) fn article(format: Format, at: Timestamp, letters: usize) -> Vec<u8> {
+    let mut batch = Batch::new(format);
+    let item = NewsItem {
+        // Far from those that are invented by the clock.
+        id: u64::from(u32::MAX) + letters as u64,
+        at,
+        symbols: vec!["AAPL".to_owned()],
+        headline: "Somebody writes a lot".to_owned(),
+        summary: "It is long.".to_owned(),
+        content: "x".repeat(letters),
+    };
+    batch.add(at, Message::News(&item));
+    batch.frames().into_iter().flat_map(|frame| frame.bytes).collect()
+}
+
 impl Emitter<'_> {
     /// The frames of `from <= at < until`.
     pub(crate) fn frames(&self, from: Timestamp, until: Timestamp) -> Vec<Batched> {

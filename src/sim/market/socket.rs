@@ -23,7 +23,7 @@ use super::super::route::Endpoint;
 use super::super::server::Shared;
 use super::super::truth::Entry;
 use super::dialogue::{Control, Dialogue, Fault, Format, Heard, Keys};
-use super::emit::Emitter;
+use super::emit::{self, Emitter};
 use super::feed::Feed;
 use super::pulse::Reader;
 
@@ -327,6 +327,12 @@ impl Session<'_> {
             }
             Step::NullData => self.frame(Message::text("[null]")).await,
             Step::Heartbeat => self.frame(Message::binary(vec![1])).await,
+            Step::Article(letters) if self.place.endpoint == Endpoint::NewsStream => {
+                let bytes = emit::article(self.dialogue.format, self.shared.clock.now(), letters);
+                self.send(bytes, false).await
+            }
+            // There are no articles here.
+            Step::Article(_) => Ok(()),
             Step::Replay(count) => {
                 let from = self.told.len().saturating_sub(count);
                 let latest: Vec<_> = self.told.iter().skip(from).cloned().collect();

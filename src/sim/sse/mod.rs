@@ -217,6 +217,8 @@ impl Reader {
             Step::Garbage => Piece::Raw(b"data: {\"at\": \xff\n\n"),
             Step::NullData => Piece::Data(Utf8Bytes::from_static("null")),
             Step::Heartbeat => Piece::Raw(b"\x01\n\n"),
+            // There are no articles here.
+            Step::Article(_) => return,
             Step::Replay(count) => {
                 let latest = self.shared.world().events.latest(self.stream, count);
                 self.pieces.extend(latest.into_iter().map(Piece::Data));

@@ -41,13 +41,17 @@ struct Luggage {
     switchboard: Switchboard,
 }
 
+/// What is switched on, and always wanted.
+pub(super) fn switchboard(config: &MarketDataConfig) -> Switchboard {
+    let streams = config.streams.iter();
+    Switchboard::new(streams.map(|stream| (stream.class, stream.subscriptions.clone())))
+}
+
 /// Starts what is switched on; nothing else takes a thread.
-pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks, connection: &Connection) -> Switchboard {
+pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks, connection: &Connection, switchboard: Switchboard) {
     let config = &daemon.config;
-    let streams = config.market_data.streams.iter();
-    let switchboard = Switchboard::new(streams.map(|stream| (stream.class, stream.subscriptions.clone())));
     if config.market_data.streams.is_empty() {
-        return switchboard;
+        return;
     }
     let luggage = Luggage {
         config: config.market_data.clone(),
@@ -61,14 +65,13 @@ pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks, connection: &Connection)
         credential: daemon.credential.clone(),
         subjects: daemon.subjects.clone(),
         clock: daemon.clock.clone(),
-        switchboard: switchboard.clone(),
+        switchboard,
     };
     tasks.essential(
         Floor::Feeds,
         "market data",
         keep(luggage, tasks.stop_of(Floor::Feeds)),
     );
-    switchboard
 }
 
 /// Keeps a thread running until stopped. Its end is not the daemon's: orders go on.
@@ -185,6 +188,7 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
                 clock: luggage.clock.clone(),
             },
             status,
+            pulse: luggage.switchboard.pulse(stream.class),
             metrics: metrics.clone(),
         };
         readers.spawn(feed.run(stop.clone()));

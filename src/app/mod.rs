@@ -344,8 +344,10 @@ impl Daemon {
             &names.journal_stream,
             lease.clone(),
         );
+        let switchboard = market_data::switchboard(&self.config.market_data);
         let writer = StateWriter {
             bucket: bucket.clone(),
+            switchboard: switchboard.clone(),
             gateway: self.gateway.clone(),
             clock: self.clock.clone(),
             instance: self.config.instance.clone(),
@@ -373,7 +375,7 @@ impl Daemon {
         };
         feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
         desk::start(self, tasks, connection, beats, ledger, journal, lease).await;
-        let switchboard = market_data::start(self, tasks, connection);
+        market_data::start(self, tasks, connection, switchboard.clone());
         self.serve_questions(tasks, connection, &bucket, switchboard);
         if draining {
             let seen_through = stages::finish_move(

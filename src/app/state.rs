@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -9,8 +10,10 @@ use crate::backoff::{Backoff, Reason};
 use crate::bus::Bucket;
 use crate::clock::Clock;
 use crate::domain::Environment;
+use crate::domain::market::MarketClass;
 use crate::gateway::Gateway;
-use crate::wire::{self, StateContext};
+use crate::market_data::{FeedStatus, Switchboard};
+use crate::wire::{self, MarketDataReport, StateContext};
 
 /// The key.
 const KEY: &str = "state";
@@ -21,6 +24,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(super) struct StateWriter {
     pub(super) bucket: Bucket,
     pub(super) gateway: Gateway,
+    pub(super) switchboard: Switchboard,
     pub(super) clock: Clock,
     pub(super) instance: String,
     pub(super) environment: Environment,
@@ -30,6 +34,7 @@ pub(super) struct StateWriter {
 /// Writes every change, and a heartbeat.
 pub(super) async fn publish(writer: StateWriter) {
     let mut state = writer.gateway.watch();
+    let mut feeds = writer.switchboard.watch();
     let mut backoff = Backoff::new(Reason::Nats);
     loop {
         let pause = match writer.write().await {
@@ -42,8 +47,16 @@ pub(super) async fn publish(writer: StateWriter) {
                 backoff.next_delay()
             }
         };
+        let a_feed_changed = async {
+            if feeds.is_empty() {
+                return std::future::pending().await;
+            }
+            // Its senders live as long as the switchboard we hold.
+            let _ = select_all(feeds.iter_mut().map(|feed| Box::pin(feed.changed()))).await;
+        };
         tokio::select! {
             changed = state.changed() => if changed.is_err() { return }, // cancel-safe: docs
+            () = a_feed_changed => {}                                    // cancel-safe: as `changed`
             () = tokio::time::sleep(pause) => {}                         // cancel-safe: nothing is lost but time
         }
     }
@@ -57,7 +70,22 @@ impl StateWriter {
             started_at: self.started_at,
             at: self.clock.now(),
         };
-        let value = wire::state(&self.gateway.state(), &context);
+        let feeds = self.switchboard.status();
+        let report = |(class, status): &(MarketClass, FeedStatus)| {
+            let last = self.switchboard.pulse(*class).last();
+            MarketDataReport {
+                class: *class,
+                connected: status.connected,
+                since: status.since,
+                reason: status.reason.clone(),
+                confirmed: status.confirmed.len(),
+                refused: status.refused.len(),
+                heard_at: last.map(|(heard_at, _)| heard_at),
+                observed_at: last.map(|(_, observed_at)| observed_at),
+            }
+        };
+        let feeds: Vec<MarketDataReport> = feeds.iter().map(report).collect();
+        let value = wire::state(&self.gateway.state(), &feeds, &context);
         self.bucket.put(KEY, value.bytes).await.map(|_| ())
     }
 }

@@ -20,6 +20,8 @@ use super::Connection;
 
 /// Publishes that may be unacknowledged.
 const WINDOW: usize = 1024;
+/// Room for subjects and headers, which count, too.
+const HEADERS_MAX: usize = 4 * 1024;
 /// Longest wait for an acknowledgement when the window is full, or at the end.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -68,6 +70,11 @@ impl<T> Broadcast<T> {
     /// Waits until the server can be reached: what is published meanwhile would be told much later.
     pub async fn ready(&self) {
         self.connection.connected().await;
+    }
+
+    /// Whether the server takes so large a message. One it does not take would fail each time it is sent.
+    pub fn fits(&self, message: &Message) -> bool {
+        message.payload.len() + HEADERS_MAX <= self.connection.client().max_payload()
     }
 
     /// Tells whoever listens now.

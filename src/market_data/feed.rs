@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -51,6 +52,34 @@ pub struct FeedStatus {
     pub refused: Vec<(Channel, String, String)>,
     /// Why it is not connected.
     pub reason: String,
+    /// Since when it is connected, or not.
+    pub since: Option<Timestamp>,
+}
+
+/// When a feed last heard something. Read by other threads while the feed is at work, and cheap to write.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    /// Both in nanoseconds since 1970; they may be of two observations that were heard one after the other.
+    heard_at: AtomicI64,
+    observed_at: AtomicI64,
+}
+
+impl Pulse {
+    fn beat(&self, heard_at: Timestamp, observed_at: Timestamp) {
+        let nanoseconds = |at: Timestamp| i64::try_from(at.as_nanosecond()).unwrap_or_default();
+        self.heard_at.store(nanoseconds(heard_at), Ordering::Relaxed);
+        self.observed_at
+            .store(nanoseconds(observed_at), Ordering::Relaxed);
+    }
+
+    /// When the last observation was heard, and what the venue dated it. `None`: nothing was heard yet.
+    pub fn last(&self) -> Option<(Timestamp, Timestamp)> {
+        let read = |at: &AtomicI64| match at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Timestamp::from_nanosecond(at.into()).ok(),
+        };
+        Some((read(&self.heard_at)?, read(&self.observed_at)?))
+    }
 }
 
 /// Minute bars that may have been missed.
@@ -100,6 +129,8 @@ pub struct Feed<G> {
     pub gaps: G,
     /// How it goes.
     pub status: watch::Sender<FeedStatus>,
+    /// When it last heard something.
+    pub pulse: Arc<Pulse>,
     /// What is counted.
     pub metrics: DataMetrics,
 }
@@ -145,7 +176,10 @@ impl<G: GapSource> Feed<G> {
                     class = self.class.as_str(),
                     "market data: nobody wants anything, disconnected"
                 );
-                self.status.send_replace(FeedStatus::default());
+                self.status.send_replace(FeedStatus {
+                    since: Some(self.clock.now()),
+                    ..FeedStatus::default()
+                });
                 metrics::market_data_subscribed(self.class, 0);
                 continue;
             };
@@ -163,7 +197,11 @@ impl<G: GapSource> Feed<G> {
                     pause = pause.max(REFUSED_PAUSE);
                 }
             }
+            let now = self.clock.now();
             self.status.send_modify(|status| {
+                if status.connected || status.since.is_none() {
+                    status.since = Some(now);
+                }
                 status.connected = false;
                 status.confirmed = Subscriptions::default();
                 status.reason = ended.to_string();
@@ -187,6 +225,7 @@ impl<G: GapSource> Feed<G> {
         self.status.send_modify(|status| {
             *status = FeedStatus {
                 connected: true,
+                since: Some(self.clock.now()),
                 ..FeedStatus::default()
             };
         });
@@ -352,6 +391,8 @@ impl<G: GapSource> Feed<G> {
         self.metrics.heard(self.class, channel, self.clock.since(at));
         if recovered {
             metrics::market_data_recovered(self.class);
+        } else {
+            self.pulse.beat(self.clock.now(), at);
         }
         self.outbox.put(Parcel {
             class: self.class,

@@ -20,7 +20,7 @@ mod outbox;
 mod relay;
 mod switchboard;
 
-pub use feed::{Feed, FeedStatus, Gap, GapSource};
+pub use feed::{Feed, FeedStatus, Gap, GapSource, Pulse};
 pub use gaps::Gaps;
 pub use interest::follow;
 pub use outbox::{Outbox, Parcel};

@@ -78,11 +78,17 @@ impl Relay {
 
     async fn publish(&mut self, parcels: Vec<Parcel>, last: &mut LastValues) {
         for parcel in parcels {
+            let (class, channel) = (parcel.class, parcel.channel);
+            if !self.broadcast.fits(&parcel.message) {
+                let (subject, bytes) = (&parcel.message.subject, parcel.message.payload.len());
+                warn!(%subject, bytes, "market data is larger than the server's max_payload and is dropped");
+                metrics::market_data_dropped(class, channel, 1);
+                continue;
+            }
             if parcel.is_last {
                 let value = (parcel.message.payload.clone(), parcel.message.schema);
                 last.insert(Arc::clone(&parcel.key), value);
             }
-            let (class, channel) = (parcel.class, parcel.channel);
             let published = if parcel.stored {
                 let failed = self.broadcast.store(parcel.message, Some((class, channel))).await;
                 self.put_back(failed);

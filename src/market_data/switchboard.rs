@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::feed::FeedStatus;
+use super::feed::{FeedStatus, Pulse};
 use crate::domain::market::{Channel, MarketClass, Subscriptions};
 
 /// Longest wait for the venue's word about a change.
@@ -26,6 +26,7 @@ struct Line {
     followed: Mutex<Subscriptions>,
     wanted: watch::Sender<Subscriptions>,
     status: watch::Sender<FeedStatus>,
+    pulse: Arc<Pulse>,
 }
 
 impl Line {
@@ -85,6 +86,7 @@ impl Switchboard {
                 asked: Mutex::default(),
                 followed: Mutex::default(),
                 status: watch::Sender::default(),
+                pulse: Arc::default(),
                 always,
             };
             (class, line)
@@ -101,6 +103,19 @@ impl Switchboard {
     ) -> Option<(watch::Receiver<Subscriptions>, watch::Sender<FeedStatus>)> {
         let line = self.lines.get(&class)?;
         Some((line.wanted.subscribe(), line.status.clone()))
+    }
+
+    /// Where the feed of a class notes that it heard something.
+    pub fn pulse(&self, class: MarketClass) -> Arc<Pulse> {
+        self.lines
+            .get(&class)
+            .map(|line| line.pulse.clone())
+            .unwrap_or_default()
+    }
+
+    /// One for each class, to be told of every change of how it goes.
+    pub fn watch(&self) -> Vec<watch::Receiver<FeedStatus>> {
+        self.lines.values().map(|line| line.status.subscribe()).collect()
     }
 
     /// Whether all of these can be changed.

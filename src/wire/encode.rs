@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::proto::tradesvc as pb;
 use crate::domain::account::AccountStatement;
 use crate::domain::execution::{OrderClass, OrderType};
+use crate::domain::market::MarketClass;
 use crate::domain::order::{
     AdvancedInstructions, Changes, Exits, Placement, PositionIntent, Pricing, Side, Size, StopLoss,
     Structure, TakeProfit, TimeInForce, Trail,
@@ -649,8 +650,40 @@ pub struct StateContext<'a> {
     pub at: Timestamp,
 }
 
-/// The gateway's state.
-pub fn state(state: &GatewayState, context: &StateContext<'_>) -> Encoded {
+/// How one stream of market data goes.
+#[derive(Clone, Debug)]
+pub struct MarketDataReport {
+    /// Which.
+    pub class: MarketClass,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Since when it is, or is not.
+    pub since: Option<Timestamp>,
+    /// Why it is not.
+    pub reason: String,
+    /// Subscriptions the venue confirmed.
+    pub confirmed: usize,
+    /// Subscriptions it refused.
+    pub refused: usize,
+    /// When something was heard last.
+    pub heard_at: Option<Timestamp>,
+    /// What the venue dated it.
+    pub observed_at: Option<Timestamp>,
+}
+
+/// The gateway's state, and how market data goes.
+pub fn state(state: &GatewayState, feeds: &[MarketDataReport], context: &StateContext<'_>) -> Encoded {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let feed = |feed: &MarketDataReport| pb::MarketDataState {
+        class: feed.class.as_str().to_owned(),
+        connected: feed.connected,
+        since: maybe_instant(feed.since),
+        reason: feed.reason.clone(),
+        confirmed: count(feed.confirmed),
+        refused: count(feed.refused),
+        heard_at: maybe_instant(feed.heard_at),
+        observed_at: maybe_instant(feed.observed_at),
+    };
     let condition = |condition: &Condition| pb::Condition {
         name: condition.name.as_str().to_owned(),
         reason: condition.reason.clone(),
@@ -674,6 +707,7 @@ pub fn state(state: &GatewayState, context: &StateContext<'_>) -> Encoded {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             environment: context.environment.to_owned(),
             started_at: Some(instant(context.started_at)),
+            market_data: feeds.iter().map(feed).collect(),
         },
     )
 }

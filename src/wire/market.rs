@@ -8,6 +8,8 @@ use crate::domain::market::{Channel, MarketClass, Observation};
 
 /// Room for most observations.
 const USUAL_SIZE: usize = 160;
+/// Longest text of an article in a message: NATS takes a mebibyte unless it is told otherwise.
+const CONTENT_MAX: usize = 256 * 1024;
 
 /// The full name of a channel's message.
 pub const fn schema(channel: Channel) -> &'static str {
@@ -93,10 +95,13 @@ pub fn observation(class: MarketClass, observation: &Observation<'_>, recovered:
             text(to, 3, &news.headline);
             text(to, 4, &news.author);
             text(to, 5, &news.summary);
-            text(to, 6, &news.content);
+            // Half a text with HTML in it is worth nothing.
+            let fits = news.content.len() <= CONTENT_MAX;
+            text(to, 6, if fits { &news.content } else { "" });
             text(to, 7, &news.url);
             moment(to, 8, news.created_at);
             moment(to, 9, news.updated_at);
+            whole(to, 20, u64::from(!fits));
         }
     }
     buffer.freeze()
@@ -279,5 +284,23 @@ mod tests {
             ..pb::News::default()
         };
         assert_eq!(written, expected.encode_to_vec());
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_for_a_message_is_left_out_and_that_is_said() {
+        for (letters, left_out) in [(CONTENT_MAX, false), (CONTENT_MAX + 1, true)] {
+            let content = "x".repeat(letters);
+            let news = News {
+                id: 7,
+                content: content.clone().into(),
+                url: "u".into(),
+                ..News::default()
+            };
+            let written = observation(MarketClass::News, &Observation::News(news), false);
+            let read = pb::News::decode(written).unwrap();
+            assert_eq!(read.content_left_out, left_out);
+            assert_eq!(read.content, if left_out { String::new() } else { content });
+            assert_eq!((read.id, read.url.as_str()), (7, "u"));
+        }
     }
 }

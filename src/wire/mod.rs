@@ -16,8 +16,9 @@ pub use decode::{
     read_positions_version, read_record, read_replace, read_update,
 };
 pub use encode::{
-    Encoded, StateContext, account, close_hash, disowned_account, disowned_position, disowned_positions,
-    lease, outcome, payload_hash, position, positions, record, replace_hash, state, trade_update,
+    Encoded, MarketDataReport, StateContext, account, close_hash, disowned_account, disowned_position,
+    disowned_positions, lease, outcome, payload_hash, position, positions, record, replace_hash, state,
+    trade_update,
 };
 pub use json::{decode_to_json, is_json, known_messages};
 

@@ -175,6 +175,91 @@ async fn a_plan_that_has_too_few_symbols_has_as_many_as_it_allows_and_the_rest_i
     );
 }
 
+/// What the key `state` says of the one stream that is on.
+async fn feed_state(world: &World) -> Option<Value> {
+    let value = world.value("nalpaca", "state").await?;
+    let state = proto::decode("tradesvc.v0.GatewayState", &value);
+    let feeds = state["market_data"].as_array()?;
+    assert!(feeds.len() <= 1, "one is switched on: {state}");
+    feeds.first().cloned()
+}
+
+#[tokio::test]
+async fn the_state_tells_how_market_data_goes() {
+    let world = plan("STOCK", "AAPL,BRK.B", "quotes").start().await;
+    let feed = until("the state to show the stream", async || {
+        let feed = feed_state(&world).await?;
+        let is_heard = feed["heard_at"].is_string();
+        (feed["confirmed"] == 2 && feed["connected"] == true && is_heard).then_some(feed)
+    })
+    .await;
+    assert_eq!(feed["class"], "stocks");
+    let time = |feed: &Value, field: &str| -> Option<Timestamp> { feed[field].as_str()?.parse().ok() };
+    let connected_since = time(&feed, "since").expect("since when");
+    // The venue goes, and takes nobody back.
+    world.sim.fault("stock_stream: refuse 60s").expect("a fault");
+    world.sim.fault("stock_stream: drop").expect("a fault");
+    let feed = until("the state to show that it is gone", async || {
+        feed_state(&world).await.filter(|feed| feed["connected"] != true)
+    })
+    .await;
+    let lost_since = time(&feed, "since").expect("since when");
+    assert!(lost_since > connected_since, "{feed}");
+    assert!(!feed["reason"].as_str().unwrap_or_default().is_empty(), "{feed}");
+    let (heard, observed) = (time(&feed, "heard_at"), time(&feed, "observed_at"));
+    assert!(heard > Some(connected_since) && observed.is_some(), "{feed}");
+    // Another attempt fails: it is gone since the same moment, and orders are served.
+    until("another attempt", async || {
+        let count = metric(&world, "nalpaca_market_data_reconnects_total{class=\"stocks\"}").await?;
+        (count >= 3.0).then_some(())
+    })
+    .await;
+    world.order("beside", &buy("AAPL", "1")).await;
+    assert_eq!(world.outcome("beside").await["kind"], "OUTCOME_KIND_ACCEPTED");
+    let feed = feed_state(&world).await.expect("it is still told");
+    assert_eq!(time(&feed, "since"), Some(lost_since), "{feed}");
+}
+
+#[tokio::test]
+async fn an_article_of_ten_megabytes_is_told_without_its_text_and_the_feed_lives() {
+    for encoding in ["json", "msgpack"] {
+        let world = Plan::new()
+            .set("ENABLE_NEWS_STREAM", "true")
+            .set("MARKET_DATA_ENCODING", encoding)
+            .start()
+            .await;
+        let mut news = listen(&world, "nalpaca.data.v0.news.>").await;
+        until("the stream to be heard", async || {
+            let subscribed = metric(&world, "nalpaca_market_data_subscribed{class=\"news\"}").await?;
+            (subscribed == 1.0).then_some(())
+        })
+        .await;
+        for (letters, left_out) in [(10_000_000, true), (1000, false)] {
+            let fault = format!("news_stream: article {letters}");
+            world.sim.fault(&fault).expect("the simulator knows the fault");
+            let article = loop {
+                let article = read(&heard(&mut news).await);
+                if article["headline"] == "Somebody writes a lot" {
+                    break article;
+                }
+            };
+            let content = article["content"].as_str().unwrap_or_default();
+            assert_eq!(article["content_left_out"] == true, left_out, "{encoding}");
+            assert_eq!(content.len(), if left_out { 0 } else { letters }, "{encoding}");
+            assert!(
+                article["url"].as_str().is_some_and(|url| !url.is_empty()),
+                "{encoding}"
+            );
+        }
+        let reconnects = metric(&world, "nalpaca_market_data_reconnects_total{class=\"news\"}").await;
+        assert_eq!(
+            reconnects.unwrap_or_default(),
+            0.0,
+            "{encoding}: the connection is the first one"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_feed_that_breaks_goes_on_with_what_is_wanted() {
     let world = plan("STOCK", "AAPL", "quotes,trades").start().await;

@@ -17,6 +17,8 @@ use crate::telemetry::metrics::{self, DataMetrics};
 const BATCH: usize = 256;
 /// How often last values are written: of what changes more often, the newest.
 const LAST_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest time what waits is published for at the end.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Pause after something could not be stored.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -50,7 +52,8 @@ impl Relay {
                 () = stop.cancelled() => break,         // cancel-safe: level-triggered
                 _ = write_last.tick() => {              // cancel-safe: docs
                     self.write_last(&mut last).await;
-                    self.put_back_unstored().await;
+                    let failed = self.broadcast.reap();
+                    self.put_back(failed).await;
                     metrics::market_data_waiting(self.outbox.len());
                 }
                 () = self.outbox.filled() => {          // cancel-safe: docs
@@ -62,21 +65,26 @@ impl Relay {
                 }
             }
         }
-        while !self.outbox.is_empty() {
-            let parcels = self.outbox.take(BATCH);
-            let publish = self.publish(parcels, &mut last);
-            if tokio::time::timeout(RETRY_PAUSE * 4, publish).await.is_err() {
-                break;
+        let drain = async {
+            while !self.outbox.is_empty() {
+                let parcels = self.outbox.take(BATCH);
+                self.publish(parcels, &mut last).await;
             }
+            self.write_last(&mut last).await;
+        };
+        if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
+            warn!("market data that waited is not published before the end");
         }
-        self.write_last(&mut last).await;
         let failed = self.broadcast.finish().await;
         if failed > 0 {
             warn!(messages = failed, "market data was not stored before the end");
         }
     }
 
+    /// Publishes a batch. What could not be stored waits a moment: without it, a stream that takes nothing would be asked as fast
+    /// as it can say so.
     async fn publish(&mut self, parcels: Vec<Parcel>, last: &mut LastValues) {
+        let mut failed = Vec::new();
         for parcel in parcels {
             let (class, channel) = (parcel.class, parcel.channel);
             if !self.broadcast.fits(&parcel.message) {
@@ -90,8 +98,7 @@ impl Relay {
                 last.insert(Arc::clone(&parcel.key), value);
             }
             let published = if parcel.stored {
-                let failed = self.broadcast.store(parcel.message, Some((class, channel))).await;
-                self.put_back(failed);
+                failed.extend(self.broadcast.store(parcel.message, Some((class, channel))).await);
                 true
             } else {
                 self.broadcast.tell(&parcel.message).await
@@ -102,18 +109,11 @@ impl Relay {
                 metrics::market_data_dropped(class, channel, 1);
             }
         }
+        self.put_back(failed).await;
     }
 
-    async fn put_back_unstored(&mut self) {
-        let failed = self.broadcast.reap();
-        if !failed.is_empty() {
-            self.put_back(failed);
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-    }
-
-    /// What was not stored is sent again; its id makes a repeat one message.
-    fn put_back(&self, failed: Vec<(Message, Tag)>) {
+    /// What was not stored is sent again after a moment; its id makes a repeat one message.
+    async fn put_back(&self, failed: Vec<(Message, Tag)>) {
         let again = failed.into_iter().filter_map(|(message, tag)| {
             let (class, channel) = tag?;
             Some(Parcel {
@@ -129,11 +129,13 @@ impl Relay {
         if !again.is_empty() {
             debug!(messages = again.len(), "market data is sent again");
             self.outbox.put_back(again.into_iter());
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
     /// Last values are written without a wait for each; one that is lost is overtaken by the next.
     async fn write_last(&mut self, last: &mut LastValues) {
+        let mut failed = Vec::new();
         for (key, (payload, schema)) in last.drain() {
             let message = Message {
                 subject: format!("{}{key}", self.last_prefix).into(),
@@ -141,8 +143,8 @@ impl Relay {
                 id: None,
                 payload,
             };
-            let failed = self.broadcast.store(message, None).await;
-            self.put_back(failed);
+            failed.extend(self.broadcast.store(message, None).await);
         }
+        self.put_back(failed).await;
     }
 }

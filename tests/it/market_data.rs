@@ -261,6 +261,61 @@ async fn an_article_of_ten_megabytes_is_told_without_its_text_and_the_feed_lives
 }
 
 #[tokio::test]
+async fn a_stream_that_takes_nothing_is_not_flooded_and_has_each_message_once_when_it_is_back() {
+    const ARTICLES: usize = 20;
+    let world = Plan::new().set("ENABLE_NEWS_STREAM", "true").start().await;
+    until("the stream to be heard", async || {
+        let subscribed = metric(&world, "nalpaca_market_data_subscribed{class=\"news\"}").await?;
+        (subscribed == 1.0).then_some(())
+    })
+    .await;
+    let stream = world
+        .jetstream
+        .get_stream(DATA_STREAM)
+        .await
+        .expect("it is there");
+    let mut config = stream.cached_info().config.clone();
+    let deleted = world.jetstream.delete_stream(DATA_STREAM).await;
+    deleted.expect("the server deletes it");
+    for letters in 1..=ARTICLES {
+        let fault = format!("news_stream: article {letters}");
+        world.sim.fault(&fault).expect("a fault");
+    }
+    // Nobody listens, so the server says at once that there is no stream. It is tried again after a pause each time.
+    let attempts = async || {
+        let line = "nalpaca_market_data_published_total{class=\"news\"";
+        metric(&world, line).await.filter(|count| *count > 0.0)
+    };
+    let before = until("the first attempt", attempts).await;
+    let began = tokio::time::Instant::now();
+    let after = until("more attempts", async || {
+        attempts().await.filter(|count| *count >= before + 100.0)
+    })
+    .await;
+    // Each four times a second at most, and once more at the beginning.
+    let most = 2.0 + began.elapsed().as_secs_f64() * 4.0;
+    let most = most * ARTICLES as f64;
+    assert!(
+        after - before <= most,
+        "{} attempts, {most} at most",
+        after - before
+    );
+    // Kept, so that it can be looked at.
+    config.retention = async_nats::jetstream::stream::RetentionPolicy::Limits;
+    world
+        .jetstream
+        .create_stream(config)
+        .await
+        .expect("the server makes it anew");
+    let stored = until("the articles in the stream", async || {
+        let stored = world.stored(DATA_STREAM, "nalpaca.data.v0.news.>").await;
+        (stored.len() >= ARTICLES).then_some(stored)
+    })
+    .await;
+    assert_eq!(stored.len(), ARTICLES);
+}
+
+#[tokio::test]
 async fn a_feed_that_breaks_goes_on_with_what_is_wanted() {
     let world = plan("STOCK", "AAPL", "quotes,trades").start().await;
     let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.AAPL").await;

@@ -196,7 +196,6 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
     let relay = Relay {
         outbox,
         broadcast: Broadcast::new(connection.clone()),
-        last_prefix: "$KV.nalpaca-last.".to_owned(),
         metrics,
     };
     relay.run(stop).await;

@@ -20,6 +20,8 @@ use super::Connection;
 
 /// Publishes that may be unacknowledged.
 const WINDOW: usize = 1024;
+/// Where last values are, before their keys: the bucket `nalpaca-last`.
+const LAST_PREFIX: &str = "$KV.nalpaca-last.";
 /// Room for subjects and headers, which count, too.
 const HEADERS_MAX: usize = 4 * 1024;
 /// Longest wait for an acknowledgement when the window is full, or at the end.
@@ -39,6 +41,16 @@ pub struct Message {
 }
 
 impl Message {
+    /// One that writes a last value. The next one overtakes it, so it needs no id.
+    pub fn last(key: &str, schema: &'static str, payload: Bytes) -> Self {
+        Self {
+            subject: format!("{LAST_PREFIX}{key}").into(),
+            schema,
+            id: None,
+            payload,
+        }
+    }
+
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert("Nalpaca-Schema", self.schema);

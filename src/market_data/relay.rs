@@ -34,8 +34,6 @@ pub struct Relay {
     pub outbox: Outbox,
     /// Where to.
     pub broadcast: Broadcast<Tag>,
-    /// `$KV.nalpaca-last.`, before a key.
-    pub last_prefix: String,
     /// What is counted.
     pub metrics: DataMetrics,
 }
@@ -137,12 +135,7 @@ impl Relay {
     async fn write_last(&mut self, last: &mut LastValues) {
         let mut failed = Vec::new();
         for (key, (payload, schema)) in last.drain() {
-            let message = Message {
-                subject: format!("{}{key}", self.last_prefix).into(),
-                schema,
-                id: None,
-                payload,
-            };
+            let message = Message::last(&key, schema, payload);
             failed.extend(self.broadcast.store(message, None).await);
         }
         self.put_back(failed).await;

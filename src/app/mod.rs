@@ -41,7 +41,7 @@ use crate::config::{AlpacaConfig, Config};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
-use crate::market_data::Switchboard;
+use crate::market_data::{HistoryDesk, Switchboard};
 use crate::service::{self, Service};
 use crate::telemetry::{MetricsHandle, metrics};
 use crate::wire::subject::Subjects;
@@ -328,6 +328,12 @@ impl Daemon {
         let service = Service {
             switchboard,
             bucket: bucket.clone(),
+            history: HistoryDesk::new(
+                self.config.market_data.history_url.clone(),
+                self.credential.clone(),
+                self.clock.clone(),
+            ),
+            clock: self.clock.clone(),
         };
         tasks.helper("service", service.run(questions));
     }

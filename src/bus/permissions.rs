@@ -303,6 +303,7 @@ impl Site<'_> {
             "assets.get",
             "clock.get",
             "subscriptions.list",
+            "bars.history",
             "schema",
         ] {
             publish.push(self.subjects.service(read));

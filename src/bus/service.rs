@@ -20,6 +20,8 @@ use crate::wire::subject::Subjects;
 const NAME: &str = "nalpaca";
 /// Requests that wait to be answered; more wait at the server, whose client counts them as slow.
 const WAITING_MAX: usize = 64;
+/// Room for an answer's headers, which count, too.
+const HEADERS_MAX: usize = 1024;
 /// How often it is looked whether the client behind the connection is still the one that was registered with.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -41,6 +43,37 @@ pub struct Question {
     request: Request,
     json: bool,
     prefix: String,
+    /// The server takes no larger message.
+    payload_max: usize,
+}
+
+/// An answer, written for whoever asked.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    payload: Bytes,
+    schema: &'static str,
+    json: bool,
+}
+
+impl Answer {
+    /// Writes it as JSON, or leaves it as it is.
+    pub fn new(encoded: Encoded, json: bool) -> Result<Self, Refused> {
+        let schema = encoded.schema;
+        let payload = if json {
+            let text = crate::wire::decode_to_json(schema, &encoded.bytes, false);
+            text.map(Bytes::from).map_err(|error| Refused {
+                code: 500,
+                message: error.to_string(),
+            })?
+        } else {
+            encoded.bytes
+        };
+        Ok(Self {
+            payload,
+            schema,
+            json,
+        })
+    }
 }
 
 /// What is wrong with a question: a number as HTTP has them, and words.
@@ -64,21 +97,31 @@ impl Question {
         headers.get("Content-Type").map(|value| value.as_str())
     }
 
-    /// Sends the answer: in JSON to whoever asked in JSON, or asked with nothing at all and wants to be read by a person.
-    pub async fn answer(self, answer: Result<Encoded, Refused>) {
+    /// Whether the answer is to be in JSON: whoever asked did so in JSON, or with nothing at all, and wants to read it.
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Sends the answer.
+    pub async fn answer(self, answer: Result<Answer, Refused>) {
         let mut headers = HeaderMap::new();
-        let answer = match answer {
-            Ok(encoded) if self.json => {
-                headers.insert("Content-Type", "application/json");
-                let text = crate::wire::decode_to_json(encoded.schema, &encoded.bytes, false);
-                text.map(Bytes::from).map_err(|error| error::Error {
-                    code: 500,
-                    status: error.to_string(),
-                })
+        let fits = |answer: Answer| {
+            let bytes = answer.payload.len() + HEADERS_MAX;
+            if bytes <= self.payload_max {
+                return Ok(answer);
             }
-            Ok(encoded) => {
-                headers.insert("Nalpaca-Schema", encoded.schema);
-                Ok(encoded.bytes)
+            let max = self.payload_max;
+            let message = format!("the answer has {bytes} bytes, and the server takes {max}; ask for less");
+            Err(Refused { code: 413, message })
+        };
+        let answer = match answer.and_then(fits) {
+            Ok(answer) => {
+                if answer.json {
+                    headers.insert("Content-Type", "application/json");
+                } else {
+                    headers.insert("Nalpaca-Schema", answer.schema);
+                }
+                Ok(answer.payload)
             }
             Err(Refused { code, message }) => {
                 // A header is one line.
@@ -157,6 +200,7 @@ async fn register(
             .add(subjects.service(endpoint.name))
             .await?;
         let (questions, prefix, endpoint) = (questions.clone(), prefix.to_owned(), *endpoint);
+        let client = connection.client();
         listeners.spawn(async move {
             while let Some(request) = listener.next().await {
                 let content_type = request.message.headers.as_ref();
@@ -169,6 +213,7 @@ async fn register(
                     request,
                     json,
                     prefix: prefix.clone(),
+                    payload_max: client.max_payload(),
                 };
                 if questions.send(question).await.is_err() {
                     return;

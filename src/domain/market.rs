@@ -36,6 +36,13 @@ impl MarketClass {
         }
     }
 
+    /// The class of a word, in any case.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|class| class.as_str().eq_ignore_ascii_case(word))
+    }
+
     /// What its stream carries.
     pub const fn channels(self) -> &'static [Channel] {
         use Channel::{Bars, DailyBars, News, OrderBooks, Quotes, Statuses, Trades, UpdatedBars};

@@ -9,6 +9,7 @@ pub mod command;
 pub mod execution;
 pub mod fill;
 pub mod gateway;
+pub mod history;
 pub mod ids;
 pub mod lease;
 pub mod market;

@@ -5,6 +5,8 @@
 //!                └─ after a gap: back-fill of minute bars over REST ─────────────┘           └─► last values
 //! ```
 //!
+//! Beside it, the history desk answers questions for bars of the past.
+//!
 //! Invariants:
 //!
 //! - The reader of a socket never waits for NATS. What NATS is too slow for stays in the outbox: of quotes the newest per
@@ -15,6 +17,7 @@
 
 mod feed;
 mod gaps;
+mod history;
 mod interest;
 mod outbox;
 mod relay;
@@ -22,6 +25,7 @@ mod switchboard;
 
 pub use feed::{Feed, FeedStatus, Gap, GapSource, Pulse};
 pub use gaps::Gaps;
+pub use history::HistoryDesk;
 pub use interest::follow;
 pub use outbox::{Outbox, Parcel};
 pub use relay::Relay;

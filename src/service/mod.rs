@@ -2,14 +2,18 @@
 //!
 //! Registered by the leader alone. What changes something here is kept before it is answered.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::bus::Bucket;
-use crate::bus::service::{Endpoint, Question, Refused};
-use crate::market_data::Switchboard;
-use crate::wire::Encoded;
+use crate::bus::service::{Answer, Endpoint, Question, Refused};
+use crate::clock::Clock;
+use crate::market_data::{HistoryDesk, Switchboard};
 use crate::wire::subscriptions::{self, FeedReport, Wish};
+use crate::wire::{Encoded, history};
 
 /// The key of what programs want to hear.
 const SUBSCRIPTIONS: &str = "subscriptions";
@@ -17,6 +21,7 @@ const SUBSCRIPTIONS: &str = "subscriptions";
 const LIST: &str = "subscriptions.list";
 const ADD: &str = "subscriptions.add";
 const REMOVE: &str = "subscriptions.remove";
+const HISTORY: &str = "bars.history";
 
 /// Everything that can be asked.
 pub const ENDPOINTS: &[Endpoint] = &[
@@ -35,7 +40,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
         request: subscriptions::REQUEST,
         reply: subscriptions::REPLY,
     },
+    Endpoint {
+        name: HISTORY,
+        request: history::REQUEST,
+        reply: history::REPLY,
+    },
 ];
+
+/// Questions that are at work at once. More wait, and are answered later.
+const AT_ONCE: usize = 32;
 
 /// Answers questions.
 pub struct Service {
@@ -43,23 +56,32 @@ pub struct Service {
     pub switchboard: Switchboard,
     /// Where wishes are kept.
     pub bucket: Bucket,
+    /// Where the past is found.
+    pub history: HistoryDesk,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Service {
-    /// Takes up what was kept, and answers until nobody asks any more.
+    /// Takes up what was kept, and answers until nobody asks any more. A question that has to wait keeps no other waiting.
     pub async fn run(self, mut questions: mpsc::Receiver<Question>) {
         self.take_up().await;
-        while let Some(question) = questions.recv().await {
-            let answer = match question.endpoint {
-                LIST => Ok(self.report()),
-                ADD => self.change(&question, true).await,
-                REMOVE => self.change(&question, false).await,
-                other => Err(Refused {
-                    code: 404,
-                    message: format!("nobody answers to {other}"),
-                }),
-            };
-            question.answer(answer).await;
+        let office = Arc::new(Office {
+            service: self,
+            keeping: tokio::sync::Mutex::new(()),
+        });
+        let mut at_work = JoinSet::new();
+        loop {
+            tokio::select! {
+                // Cancel-safe, both: docs.
+                question = questions.recv(), if at_work.len() < AT_ONCE => match question {
+                    Some(question) => {
+                        at_work.spawn(Arc::clone(&office).answer(question));
+                    }
+                    None => break,
+                },
+                Some(_) = at_work.join_next() => {}
+            }
         }
     }
 
@@ -82,25 +104,53 @@ impl Service {
             Err(error) => warn!(%error, "what programs want to hear cannot be read"),
         }
     }
+}
 
-    async fn change(&self, question: &Question, add: bool) -> Result<Encoded, Refused> {
-        let bad = |error: &dyn std::error::Error| Refused {
-            code: 400,
-            message: error.to_string(),
+/// The service at work.
+struct Office {
+    service: Service,
+    /// Held while wishes are changed and kept, so that what is kept is what was changed last.
+    keeping: tokio::sync::Mutex<()>,
+}
+
+impl Office {
+    async fn answer(self: Arc<Self>, question: Question) {
+        let json = question.is_json();
+        let answer = match question.endpoint {
+            LIST => Answer::new(self.report(), json),
+            ADD => self.change(&question, true).await,
+            REMOVE => self.change(&question, false).await,
+            HISTORY => self.history(&question).await,
+            other => Err(Refused {
+                code: 404,
+                message: format!("nobody answers to {other}"),
+            }),
         };
+        question.answer(answer).await;
+    }
+
+    async fn history(&self, question: &Question) -> Result<Answer, Refused> {
+        let now = self.service.clock.now();
+        let page = history::read_request(question.content_type(), question.payload(), now)
+            .map_err(|error| bad(&error))?;
+        self.service.history.page(page, question.is_json()).await
+    }
+
+    async fn change(&self, question: &Question, add: bool) -> Result<Answer, Refused> {
+        let switchboard = &self.service.switchboard;
         let wishes: Vec<Wish> = subscriptions::read_request(question.content_type(), question.payload())
             .map_err(|error| bad(&error))?;
-        self.switchboard
-            .check(&wishes, add)
-            .map_err(|error| bad(&error))?;
-        self.switchboard.change(&wishes, add);
-        let kept = subscriptions::kept(&self.switchboard.asked());
-        if let Err(error) = self.bucket.put(SUBSCRIPTIONS, kept.bytes).await {
+        switchboard.check(&wishes, add).map_err(|error| bad(&error))?;
+        let keeping = self.keeping.lock().await;
+        switchboard.change(&wishes, add);
+        let kept = subscriptions::kept(&switchboard.asked());
+        if let Err(error) = self.service.bucket.put(SUBSCRIPTIONS, kept.bytes).await {
             let message = format!("it is changed, and cannot be kept over a restart: {error}");
             return Err(Refused { code: 503, message });
         }
-        if self.switchboard.settled(&wishes, add).await {
-            Ok(self.report())
+        drop(keeping);
+        if switchboard.settled(&wishes, add).await {
+            Answer::new(self.report(), question.is_json())
         } else {
             let message = "it is kept, and the venue has not said its word yet; ask subscriptions.list";
             let message = message.to_owned();
@@ -109,7 +159,7 @@ impl Service {
     }
 
     fn report(&self) -> Encoded {
-        let status = self.switchboard.status();
+        let status = self.service.switchboard.status();
         let feeds: Vec<FeedReport<'_>> = status
             .iter()
             .map(|(class, status)| FeedReport {
@@ -121,5 +171,12 @@ impl Service {
             })
             .collect();
         subscriptions::reply(&feeds)
+    }
+}
+
+fn bad(error: &dyn std::error::Error) -> Refused {
+    Refused {
+        code: 400,
+        message: error.to_string(),
     }
 }

@@ -122,7 +122,7 @@ fn whole(to: &mut BytesMut, tag: u32, value: u64) {
     }
 }
 
-fn text(to: &mut BytesMut, tag: u32, value: &str) {
+pub(super) fn text(to: &mut BytesMut, tag: u32, value: &str) {
     if !value.is_empty() {
         nested(to, tag, value.as_bytes());
     }
@@ -134,7 +134,7 @@ fn texts<T: AsRef<str>>(to: &mut BytesMut, tag: u32, values: &[T]) {
     }
 }
 
-fn nested(to: &mut BytesMut, tag: u32, bytes: &[u8]) {
+pub(super) fn nested(to: &mut BytesMut, tag: u32, bytes: &[u8]) {
     encode_key(tag, WireType::LengthDelimited, to);
     encode_varint(bytes.len() as u64, to);
     to.put_slice(bytes);

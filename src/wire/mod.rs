@@ -5,6 +5,7 @@
 
 mod decode;
 mod encode;
+pub mod history;
 mod json;
 pub mod market;
 mod proto;

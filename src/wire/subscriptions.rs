@@ -40,18 +40,13 @@ pub fn read_request(content_type: Option<&str>, payload: &[u8]) -> Result<Vec<Wi
 }
 
 fn wish(subscription: &pb::Subscription) -> Result<Wish, Unreadable> {
-    let classes = MarketClass::ALL.into_iter();
-    let class = classes
-        .clone()
-        .find(|class| class.as_str().eq_ignore_ascii_case(&subscription.class))
-        .ok_or_else(|| {
-            let known: Vec<_> = classes.map(MarketClass::as_str).collect();
-            Unreadable::new(format!(
-                "class: {:?} is none; write one of {}",
-                subscription.class,
-                known.join(", ")
-            ))
-        })?;
+    let class = MarketClass::named(&subscription.class).ok_or_else(|| {
+        Unreadable::new(format!(
+            "class: {:?} is none; write one of {}",
+            subscription.class,
+            MarketClass::ALL.map(MarketClass::as_str).join(", ")
+        ))
+    })?;
     let channel = match (subscription.channel.as_str(), class) {
         ("", MarketClass::News) => Some(Channel::News),
         ("", MarketClass::Stocks | MarketClass::Crypto | MarketClass::Options) => Some(Channel::Bars),

@@ -1,4 +1,4 @@
-//! Bars of the past, over REST: what a stream missed.
+//! Bars of the past, over REST: what a stream missed, and what somebody asks for.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::Url;
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use crate::alpaca::clean;
 use crate::alpaca::credential::Credential;
+use crate::domain::Symbol;
+use crate::domain::history::{BarsQuestion, SYMBOLS_MAX, Timeframe};
 use crate::domain::market::{Bar, MarketClass};
 
 /// One request, from connecting to the last byte.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows of one answer, as many as the venue gives.
-const PAGE: &str = "10000";
+const PAGE: u32 = 10_000;
 /// Pages followed: a million bars. A gap that is larger is told, and not filled.
 const PAGES_MAX: usize = 100;
-/// Symbols of one request: an address has its limits.
-const SYMBOLS_MAX: usize = 100;
 /// Largest answer. Ten thousand bars have about a megabyte.
 const BODY_MAX: usize = 8 * 1024 * 1024;
 
@@ -31,14 +32,27 @@ pub struct History {
     credential: Credential,
 }
 
-/// The past could not be had.
+/// The past could not be had. The words are the venue's, where it had any.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct HistoryError(String);
+pub enum HistoryError {
+    /// The venue answered, and refused.
+    #[error("HTTP {status}: {words}")]
+    Refused {
+        /// HTTP's number.
+        status: u16,
+        /// What it said.
+        words: String,
+        /// When it may be asked again, where it said so.
+        again_at: Option<Timestamp>,
+    },
+    /// It did not answer, or nothing that can be read.
+    #[error("{0}")]
+    Failed(String),
+}
 
 impl HistoryError {
     fn of(cause: impl ToString) -> Self {
-        Self(clean(&cause.to_string()))
+        Self::Failed(clean(&cause.to_string()))
     }
 }
 
@@ -95,70 +109,95 @@ impl History {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<Bar<'static>>, HistoryError> {
-        let path = match class {
-            MarketClass::Stocks => "/v2/stocks/bars".to_owned(),
-            MarketClass::Crypto => format!("/v1beta3/crypto/{feed}/bars"),
-            MarketClass::Options => "/v1beta1/options/bars".to_owned(),
-            MarketClass::News => return Ok(Vec::new()),
+        let feed = match (class, feed) {
+            // The venue's feed for trying things out has no past.
+            (MarketClass::News, _) | (MarketClass::Stocks, "test") => return Ok(Vec::new()),
+            // What is told late is the consolidated tape.
+            (MarketClass::Stocks, "delayed_sip") => "sip",
+            (_, feed) => feed,
         };
         let mut bars = Vec::new();
         for symbols in symbols.chunks(SYMBOLS_MAX) {
-            let mut page_token = String::new();
+            let mut asked = Asked {
+                class,
+                symbols: symbols.join(","),
+                timeframe: Timeframe::MINUTE,
+                from,
+                until,
+                adjustment: "",
+                feed,
+                limit: PAGE,
+                page_token: String::new(),
+            };
             for _ in 0..PAGES_MAX {
-                let mut url = Url::parse(&format!("{}{path}", self.base_url)).map_err(HistoryError::of)?;
-                {
-                    let mut query = url.query_pairs_mut();
-                    query
-                        .append_pair("symbols", &symbols.join(","))
-                        .append_pair("timeframe", "1Min")
-                        .append_pair("start", &from.to_string())
-                        .append_pair("end", &until.to_string())
-                        .append_pair("limit", PAGE)
-                        .append_pair("sort", "asc");
-                    if class == MarketClass::Stocks {
-                        query.append_pair("feed", feed);
-                    }
-                    if !page_token.is_empty() {
-                        query.append_pair("page_token", &page_token);
-                    }
-                }
-                let page = self.page(url).await?;
-                for (symbol, rows) in page.bars.unwrap_or_default() {
-                    let rows = rows.into_iter().filter_map(|row| {
-                        let at: Timestamp = row.t.parse().ok()?;
-                        (from <= at && at < until).then_some((at, row))
-                    });
-                    bars.extend(rows.map(|(at, row)| Bar {
-                        symbol: Cow::Owned(symbol.clone()),
-                        at,
-                        open: row.o,
-                        high: row.h,
-                        low: row.l,
-                        close: row.c,
-                        volume: row.v,
-                        trade_count: row.n,
-                        vwap: row.vw,
-                    }));
-                }
-                page_token = page.next_page_token.unwrap_or_default();
-                if page_token.is_empty() {
+                let (page, next) = self.page(&asked).await?;
+                bars.extend(page);
+                asked.page_token = next;
+                if asked.page_token.is_empty() {
                     break;
                 }
             }
-            if !page_token.is_empty() {
+            if !asked.page_token.is_empty() {
                 return Err(HistoryError::of("there are more bars than are followed"));
             }
         }
         Ok(bars)
     }
 
-    async fn page(&self, url: Url) -> Result<PageJson, HistoryError> {
+    /// One page of bars, sorted by symbol and time, and where the next one begins; empty at the end.
+    pub async fn bars(
+        &self,
+        question: &BarsQuestion,
+        limit: u32,
+        page_token: &str,
+    ) -> Result<(Vec<Bar<'static>>, String), HistoryError> {
+        let symbols: Vec<&str> = question.symbols().iter().map(Symbol::as_str).collect();
+        self.page(&Asked {
+            class: question.class(),
+            symbols: symbols.join(","),
+            timeframe: question.timeframe(),
+            from: question.from(),
+            until: question.until(),
+            adjustment: question.adjustment().as_str(),
+            feed: question.feed(),
+            limit,
+            page_token: page_token.to_owned(),
+        })
+        .await
+    }
+
+    async fn page(&self, asked: &Asked<'_>) -> Result<(Vec<Bar<'static>>, String), HistoryError> {
+        let page = self.fetch(asked.url(&self.base_url)?).await?;
+        let mut bars = Vec::new();
+        for (symbol, rows) in page.bars.unwrap_or_default() {
+            let rows = rows.into_iter().filter_map(|row| {
+                let at: Timestamp = row.t.parse().ok()?;
+                // The venue's end is included.
+                (asked.from <= at && at < asked.until).then_some((at, row))
+            });
+            bars.extend(rows.map(|(at, row)| Bar {
+                symbol: Cow::Owned(symbol.clone()),
+                at,
+                open: row.o,
+                high: row.h,
+                low: row.l,
+                close: row.c,
+                volume: row.v,
+                trade_count: row.n,
+                vwap: row.vw,
+            }));
+        }
+        Ok((bars, page.next_page_token.unwrap_or_default()))
+    }
+
+    async fn fetch(&self, url: Url) -> Result<PageJson, HistoryError> {
         let request = self.http.get(url).headers(self.credential.headers());
         let mut response = request
             .send()
             .await
             .map_err(|error| HistoryError::of(error.without_url()))?;
         let status = response.status();
+        let again_at = again_at(response.headers());
         let mut body = Vec::new();
         while let Some(part) = response
             .chunk()
@@ -171,9 +210,79 @@ impl History {
             body.extend_from_slice(&part);
         }
         if !status.is_success() {
-            let words = String::from_utf8_lossy(&body);
-            return Err(HistoryError::of(format!("HTTP {}: {words}", status.as_u16())));
+            return Err(HistoryError::Refused {
+                status: status.as_u16(),
+                words: words(&body),
+                again_at,
+            });
         }
         serde_json::from_slice(&body).map_err(HistoryError::of)
+    }
+}
+
+/// What is asked for on one page.
+struct Asked<'a> {
+    class: MarketClass,
+    symbols: String,
+    timeframe: Timeframe,
+    from: Timestamp,
+    until: Timestamp,
+    /// Empty for what the venue does by itself, as is the feed.
+    adjustment: &'a str,
+    feed: &'a str,
+    limit: u32,
+    page_token: String,
+}
+
+impl Asked<'_> {
+    fn url(&self, base_url: &str) -> Result<Url, HistoryError> {
+        let path = match self.class {
+            MarketClass::Stocks => "/v2/stocks/bars".to_owned(),
+            MarketClass::Crypto => {
+                let feed = if self.feed.is_empty() { "us" } else { self.feed };
+                format!("/v1beta3/crypto/{feed}/bars")
+            }
+            MarketClass::Options => "/v1beta1/options/bars".to_owned(),
+            MarketClass::News => return Err(HistoryError::of("news have no bars")),
+        };
+        let mut url = Url::parse(&format!("{base_url}{path}")).map_err(HistoryError::of)?;
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("symbols", &self.symbols)
+            .append_pair("timeframe", &self.timeframe.to_string())
+            .append_pair("start", &self.from.to_string())
+            .append_pair("end", &self.until.to_string())
+            .append_pair("limit", &self.limit.to_string())
+            .append_pair("sort", "asc");
+        if self.class == MarketClass::Stocks {
+            for (name, value) in [("feed", self.feed), ("adjustment", self.adjustment)] {
+                if !value.is_empty() {
+                    query.append_pair(name, value);
+                }
+            }
+        }
+        if !self.page_token.is_empty() {
+            query.append_pair("page_token", &self.page_token);
+        }
+        drop(query);
+        Ok(url)
+    }
+}
+
+/// When a venue that has had enough of us may be asked again: the quota is new at a second of the epoch.
+fn again_at(headers: &HeaderMap) -> Option<Timestamp> {
+    let reset: i64 = headers.get("X-RateLimit-Reset")?.to_str().ok()?.parse().ok()?;
+    Timestamp::from_second(reset).ok()
+}
+
+/// The venue's message alone, where it is wrapped in JSON.
+fn words(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Wrapped {
+        message: String,
+    }
+    match serde_json::from_slice::<Wrapped>(body) {
+        Ok(wrapped) => clean(&wrapped.message),
+        Err(_) => clean(&String::from_utf8_lossy(body)),
     }
 }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod alpaca;
 pub mod app;
+pub mod archive;
 pub mod backoff;
 pub mod bus;
 pub mod cli;

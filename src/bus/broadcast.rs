@@ -20,8 +20,8 @@ use super::Connection;
 
 /// Publishes that may be unacknowledged.
 const WINDOW: usize = 1024;
-/// Where last values are, before their keys: the bucket `nalpaca-last`.
-const LAST_PREFIX: &str = "$KV.nalpaca-last.";
+/// The bucket of last values.
+pub(super) const LAST_BUCKET: &str = "nalpaca-last";
 /// Room for subjects and headers, which count, too.
 const HEADERS_MAX: usize = 4 * 1024;
 /// Longest wait for an acknowledgement when the window is full, or at the end.
@@ -44,7 +44,7 @@ impl Message {
     /// One that writes a last value. The next one overtakes it, so it needs no id.
     pub fn last(key: &str, schema: &'static str, payload: Bytes) -> Self {
         Self {
-            subject: format!("{LAST_PREFIX}{key}").into(),
+            subject: format!("$KV.{LAST_BUCKET}.{key}").into(),
             schema,
             id: None,
             payload,

@@ -5,6 +5,7 @@
 //! when its PubAck is in. And messages are pulled in small batches, bounded by what can be held, with
 //! in-progress beats for every message in hand.
 
+pub mod ask;
 mod auth;
 pub mod beats;
 pub mod broadcast;
@@ -16,6 +17,7 @@ pub mod delivery;
 pub mod interest;
 pub mod journal;
 pub mod lease;
+pub mod listen;
 pub mod permissions;
 mod relocate;
 pub mod service;

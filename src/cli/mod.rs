@@ -3,11 +3,13 @@
 //! A subcommand returns an [`Exit`]; it never ends the process itself, so that destructors run and tests can
 //! call it. Answers go to standard output, complaints to standard error.
 
+mod bars;
 mod check_config;
 mod config_env;
 mod decode;
 mod demo;
 mod exit;
+mod nats;
 mod output;
 mod permissions;
 mod provision;
@@ -73,6 +75,8 @@ enum Command {
     Provision(provision::Arguments),
     /// Print what a user of NATS must be allowed to say and hear, for each role.
     Permissions(permissions::Arguments),
+    /// Bars of the past, through a running daemon: as CSV, JSON lines or Parquet.
+    Bars(bars::Arguments),
     /// Run a simulated Alpaca: real HTTP and websocket on loopback, no account needed.
     Sim(Box<sim::Arguments>),
     /// Show a protobuf payload from standard input as JSON.
@@ -96,6 +100,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Provision(arguments) => provision::run(&arguments),
         Command::Permissions(arguments) => permissions::run(&arguments),
+        Command::Bars(arguments) => bars::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Version => version::run(),

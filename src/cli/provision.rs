@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Exit, block_on, output};
+use super::{Exit, block_on, nats, output};
 use crate::bus::topology::{Action, Difference};
-use crate::bus::{Connection, Severity, Topology};
-use crate::config::{self, Config, ProcessEnvironment};
+use crate::bus::{Severity, Topology};
+use crate::config::Config;
 use crate::telemetry::Chain;
 use crate::wire::subject::Subjects;
 
@@ -30,12 +30,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let config = match config::load_for_nats(&ProcessEnvironment) {
+    let config = match nats::settings("provision") {
         Ok(config) => config,
-        Err(errors) => {
-            output::complain(format_args!("nalpaca provision: {errors}"));
-            return Exit::Config;
-        }
+        Err(exit) => return exit,
     };
     let subjects = Subjects::new(config.prefix.clone());
     let topology = Topology::new(&config.objects, &subjects, &config.market_data.captured);
@@ -47,25 +44,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 async fn provision(config: Config, topology: Topology, arguments: &Arguments) -> Exit {
     let complain = |what: &dyn std::fmt::Display| output::complain(format_args!("nalpaca provision: {what}"));
-    let connection = match Connection::start(&config.nats).await {
-        Ok(connection) => connection,
-        Err(error) => {
-            complain(&Chain(&error));
-            return Exit::Unavailable;
-        }
-    };
     let patience = Duration::from_secs(arguments.timeout.max(1));
-    if tokio::time::timeout(patience, connection.connected())
-        .await
-        .is_err()
-    {
-        complain(&format_args!(
-            "no NATS at {} within {} s; set NATS_URL",
-            config.nats.servers.join(","),
-            patience.as_secs()
-        ));
-        return Exit::Unavailable;
-    }
+    let connection = match nats::connect("provision", &config, patience).await {
+        Ok(connection) => connection,
+        Err(exit) => return exit,
+    };
     let mode = config.provision;
     let done = if arguments.dry_run {
         topology.plan(&connection, mode).await

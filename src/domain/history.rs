@@ -180,6 +180,7 @@ pub struct BarsQuestion {
     timeframe: Timeframe,
     from: Timestamp,
     until: Timestamp,
+    open_ended: bool,
     adjustment: Adjustment,
     feed: String,
 }
@@ -237,9 +238,19 @@ impl BarsQuestion {
             timeframe,
             from,
             until,
+            open_ended: false,
             adjustment,
             feed: feed.to_owned(),
         })
+    }
+
+    /// The same without an end: until then, or less, where the plan does not see the present.
+    #[must_use]
+    pub fn open_ended(self) -> Self {
+        Self {
+            open_ended: true,
+            ..self
+        }
     }
 
     /// The same of another stretch of time. `None`: it has no length.
@@ -247,6 +258,7 @@ impl BarsQuestion {
         (from < until).then(|| Self {
             from,
             until,
+            open_ended: self.open_ended && until == self.until,
             ..self.clone()
         })
     }
@@ -282,6 +294,11 @@ impl BarsQuestion {
     /// The first moment after.
     pub const fn until(&self) -> Timestamp {
         self.until
+    }
+
+    /// Whether the end is the present, as far as the plan sees it.
+    pub const fn is_open_ended(&self) -> bool {
+        self.open_ended
     }
 
     /// What prices are adjusted for.
@@ -413,6 +430,9 @@ mod tests {
         }
         let asked = question(MarketClass::Stocks, "", "").unwrap();
         assert_eq!(asked.within(asked.until(), asked.from()), None);
+        let open = asked.clone().open_ended();
+        let end = |until| open.within(at("2026-01-02"), until).unwrap().is_open_ended();
+        assert!(end(open.until()) && !end(at("2026-01-02T12:00:00Z")));
         let many = vec![Symbol::parse("A").unwrap(); SYMBOLS_MAX + 1];
         for (symbols, said) in [(Vec::new(), "is required"), (many, "100 at a time")] {
             let range = (asked.from(), asked.until());

@@ -83,16 +83,15 @@ pub fn read_request(
             "page_token: is none; write the next_page_token of the answer before",
         ));
     }
+    let range = (from, until);
+    let question =
+        BarsQuestion::new(class, symbols, timeframe, range, adjustment, &request.feed).map_err(refused)?;
     Ok(PageRequest {
-        question: BarsQuestion::new(
-            class,
-            symbols,
-            timeframe,
-            (from, until),
-            adjustment,
-            &request.feed,
-        )
-        .map_err(refused)?,
+        question: if request.end.is_empty() {
+            question.open_ended()
+        } else {
+            question
+        },
         limit,
         page_token: request.page_token,
     })
@@ -110,7 +109,11 @@ pub fn request(page: &PageRequest) -> Encoded {
             .collect(),
         timeframe: question.timeframe().to_string(),
         start: question.from().to_string(),
-        end: question.until().to_string(),
+        end: if question.is_open_ended() {
+            String::new()
+        } else {
+            question.until().to_string()
+        },
         adjustment: question.adjustment().as_str().to_owned(),
         feed: question.feed().to_owned(),
         limit: page.limit,
@@ -183,11 +186,15 @@ mod tests {
         assert_eq!(page.question.from().to_string(), "2026-11-02T05:00:00Z");
         assert_eq!(page.question.until(), now());
         assert_eq!((page.limit, page.page_token.as_str()), (1000, ""));
-        let written = request(&page);
-        assert_eq!(
-            read_request(Some("application/protobuf"), &written.bytes, Timestamp::MIN),
-            Ok(page)
-        );
+        let read = |page: &PageRequest| {
+            read_request(Some("application/protobuf"), &request(page).bytes, now()).unwrap()
+        };
+        assert_eq!(read(&page), page);
+        let until = "2026-11-20T00:00:00Z".parse().unwrap();
+        let question = page.question.within(page.question.from(), until).unwrap();
+        assert!(page.question.is_open_ended() && !question.is_open_ended());
+        let closed = PageRequest { question, ..page };
+        assert_eq!(read(&closed), closed);
     }
 
     #[test]

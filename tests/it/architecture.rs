@@ -84,8 +84,13 @@ const PLAN: &[(&str, May)] = &[
     // Another venue, for tests and demos. It shares nothing with the gateway, so it cannot share its mistakes.
     ("sim", Only(&[])),
     ("demo", Above(&["config", "sim", "wire"])),
+    // Bars on a disk, on whoever's.
+    ("archive", Only(&["domain"])),
     // The front door.
-    ("cli", Above(&["app", "bus", "config", "demo", "sim", "wire"])),
+    (
+        "cli",
+        Above(&["app", "archive", "bus", "config", "demo", "sim", "wire"]),
+    ),
 ];
 
 fn may_use(room: &str, used: &str) -> bool {

@@ -124,6 +124,7 @@ impl History {
                 timeframe: Timeframe::MINUTE,
                 from,
                 until,
+                open_ended: false,
                 adjustment: "",
                 feed,
                 limit: PAGE,
@@ -158,6 +159,7 @@ impl History {
             timeframe: question.timeframe(),
             from: question.from(),
             until: question.until(),
+            open_ended: question.is_open_ended(),
             adjustment: question.adjustment().as_str(),
             feed: question.feed(),
             limit,
@@ -227,6 +229,8 @@ struct Asked<'a> {
     timeframe: Timeframe,
     from: Timestamp,
     until: Timestamp,
+    /// The end is not said: some plans may not ask for the present, and hear all that they may when they do not.
+    open_ended: bool,
     /// Empty for what the venue does by itself, as is the feed.
     adjustment: &'a str,
     feed: &'a str,
@@ -251,7 +255,6 @@ impl Asked<'_> {
             .append_pair("symbols", &self.symbols)
             .append_pair("timeframe", &self.timeframe.to_string())
             .append_pair("start", &self.from.to_string())
-            .append_pair("end", &self.until.to_string())
             .append_pair("limit", &self.limit.to_string())
             .append_pair("sort", "asc");
         if self.class == MarketClass::Stocks {
@@ -260,6 +263,9 @@ impl Asked<'_> {
                     query.append_pair(name, value);
                 }
             }
+        }
+        if !self.open_ended {
+            query.append_pair("end", &self.until.to_string());
         }
         if !self.page_token.is_empty() {
             query.append_pair("page_token", &self.page_token);

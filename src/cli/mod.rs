@@ -15,6 +15,7 @@ mod permissions;
 mod provision;
 mod serve;
 mod sim;
+mod tail;
 mod version;
 
 use std::future::Future;
@@ -77,6 +78,8 @@ enum Command {
     Permissions(permissions::Arguments),
     /// Bars of the past, through a running daemon: as CSV, JSON lines or Parquet.
     Bars(bars::Arguments),
+    /// Market data as it is told on the bus: bars, quotes, trades, news.
+    Tail(tail::Arguments),
     /// Run a simulated Alpaca: real HTTP and websocket on loopback, no account needed.
     Sim(Box<sim::Arguments>),
     /// Show a protobuf payload from standard input as JSON.
@@ -101,6 +104,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Provision(arguments) => provision::run(&arguments),
         Command::Permissions(arguments) => permissions::run(&arguments),
         Command::Bars(arguments) => bars::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Version => version::run(),

@@ -266,6 +266,8 @@ fn start_daemon(folder: &Folder, nats_url: &str, sim: &Sim, admin: SocketAddr) -
         .env("METRICS_HOST", admin.ip().to_string())
         .env("METRICS_PORT", admin.port().to_string())
         .env("DISABLE_HEALTH", "true")
+        .env("ENABLE_STOCK_STREAM", "true")
+        .env("ENABLE_CRYPTO_STREAM", "true")
         .env("LOG_FMT", "text")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -143,7 +143,7 @@ impl Office {
         switchboard.check(&wishes, add).map_err(|error| bad(&error))?;
         let keeping = self.keeping.lock().await;
         switchboard.change(&wishes, add);
-        let kept = subscriptions::kept(&switchboard.asked());
+        let kept = subscriptions::request(&switchboard.asked());
         if let Err(error) = self.service.bucket.put(SUBSCRIPTIONS, kept.bytes).await {
             let message = format!("it is changed, and cannot be kept over a restart: {error}");
             return Err(Refused { code: 503, message });

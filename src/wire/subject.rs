@@ -269,6 +269,11 @@ impl Subjects {
         )
     }
 
+    /// The filter of all articles.
+    pub fn news(&self) -> String {
+        format!("{}.data.v0.news.>", self.prefix)
+    }
+
     /// The filter of all minute bars of stocks.
     pub fn stock_bars(&self) -> String {
         format!("{}.data.v0.stocks.*", self.prefix)
@@ -277,11 +282,7 @@ impl Subjects {
     /// What the data stream captures: everything but the torrents (quotes, trades, order books), unless they are asked for. Minute bars of
     /// stocks have the subject the Go program gave them, `stocks.<SYM>`.
     pub fn data(&self, captured: &BTreeSet<Channel>) -> Vec<String> {
-        let mut subjects = vec![
-            self.trade_updates(),
-            self.stock_bars(),
-            format!("{}.data.v0.news.>", self.prefix),
-        ];
+        let mut subjects = vec![self.trade_updates(), self.stock_bars(), self.news()];
         for class in ["stocks", "crypto", "options"] {
             let bars = (class != "stocks").then_some("bars");
             for kind in ["updatedbars", "dailybars", "statuses"].into_iter().chain(bars) {

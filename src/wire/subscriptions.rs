@@ -1,5 +1,7 @@
 //! Subscriptions to market data, as programs ask for them and as they are kept.
 
+use prost::Message as _;
+
 use super::decode::{Unreadable, message};
 use super::encode::{Encoded, encoded};
 use super::proto::stream as pb;
@@ -73,8 +75,8 @@ fn wish(subscription: &pb::Subscription) -> Result<Wish, Unreadable> {
     Ok((class, channel, subscription.symbols.clone()))
 }
 
-/// What is kept of wishes: a request, with everything.
-pub fn kept(wishes: &[(MarketClass, Subscriptions)]) -> Encoded {
+/// A request for all of these; and what is kept of wishes.
+pub fn request(wishes: &[(MarketClass, Subscriptions)]) -> Encoded {
     let subscriptions = wishes
         .iter()
         .flat_map(|(class, symbols)| listed(*class, symbols))
@@ -108,6 +110,55 @@ pub fn reply(feeds: &[FeedReport<'_>]) -> Encoded {
         feeds: states.collect(),
     };
     encoded(REPLY, &reply)
+}
+
+/// How one stream goes, for whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Which.
+    pub class: MarketClass,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Why not.
+    pub reason: String,
+    /// What the venue confirmed.
+    pub confirmed: Subscriptions,
+    /// What it refused, and its words.
+    pub refused: Vec<(Channel, String, String)>,
+}
+
+/// Reads an answer, of protobuf. Classes and channels of a newer daemon's are passed over.
+pub fn read_reply(payload: &[u8]) -> Result<Vec<Heard>, Unreadable> {
+    let reply = pb::SubscriptionsReply::decode(payload)
+        .map_err(|error| Unreadable::new(format!("the answer is no {REPLY}: {error}")))?;
+    let mut feeds: Vec<Heard> = Vec::new();
+    for feed in reply.feeds {
+        let Some(class) = MarketClass::named(&feed.class) else {
+            continue;
+        };
+        feeds.push(Heard {
+            class,
+            connected: feed.connected,
+            reason: feed.reason,
+            confirmed: Subscriptions::default(),
+            refused: Vec::new(),
+        });
+    }
+    for subscription in reply.confirmed {
+        let feed = feeds
+            .iter_mut()
+            .find(|feed| feed.class.as_str() == subscription.class);
+        if let (Some(feed), Some(channel)) = (feed, Channel::named(&subscription.channel)) {
+            feed.confirmed.add(channel, subscription.symbols);
+        }
+    }
+    for refused in reply.refused {
+        let feed = feeds.iter_mut().find(|feed| feed.class.as_str() == refused.class);
+        if let (Some(feed), Some(channel)) = (feed, Channel::named(&refused.channel)) {
+            feed.refused.push((channel, refused.symbol, refused.message));
+        }
+    }
+    Ok(feeds)
 }
 
 fn listed(class: MarketClass, symbols: &Subscriptions) -> Vec<pb::Subscription> {
@@ -162,10 +213,34 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_read_as_it_was_written() {
+        let mut confirmed = Subscriptions::default();
+        confirmed.add(Channel::Quotes, ["AAPL".to_owned(), "BRK.B".to_owned()]);
+        let refused = [(Channel::Bars, "TSLA".to_owned(), "405: too many".to_owned())];
+        let report = FeedReport {
+            class: MarketClass::Stocks,
+            connected: true,
+            reason: "why",
+            confirmed: &confirmed,
+            refused: &refused,
+        };
+        let read = read_reply(&reply(&[report]).bytes).unwrap();
+        let heard = Heard {
+            class: MarketClass::Stocks,
+            connected: true,
+            reason: "why".to_owned(),
+            confirmed: confirmed.clone(),
+            refused: refused.to_vec(),
+        };
+        assert_eq!(read, [heard]);
+        assert!(read_reply(&[0xff]).is_err());
+    }
+
+    #[test]
     fn what_is_kept_is_read_again() {
         let mut symbols = Subscriptions::default();
         symbols.add(Channel::Quotes, ["BTC/USD".to_owned()]);
-        let kept = kept(&[(MarketClass::Crypto, symbols)]);
+        let kept = request(&[(MarketClass::Crypto, symbols)]);
         let read = read_request(Some("application/protobuf"), &kept.bytes).unwrap();
         assert_eq!(
             read,

@@ -7,6 +7,7 @@ mod cancels;
 mod changes;
 mod drift;
 mod examples;
+mod history;
 mod holdings;
 mod judge;
 mod market_data;

@@ -254,12 +254,8 @@ pub(crate) struct Finished {
 pub(crate) async fn run(arguments: &[&str], environment: &Environment) -> Finished {
     let scratch = Scratch::new();
     let (out, err) = (scratch.path().join("stdout"), scratch.path().join("stderr"));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_nalpaca"))
-        .args(arguments)
-        .env_clear()
-        .envs(environment)
+    let mut child = command(arguments, environment)
         .current_dir(scratch.path())
-        .stdin(Stdio::null())
         .stdout(File::create(&out).expect("create a file for the output"))
         .stderr(File::create(&err).expect("create a file for the errors"))
         .spawn()
@@ -270,4 +266,23 @@ pub(crate) async fn run(arguments: &[&str], environment: &Environment) -> Finish
         stdout: fs::read_to_string(&out).expect("read the output"),
         stderr: fs::read_to_string(&err).expect("read the errors"),
     }
+}
+
+/// Starts `nalpaca` with these arguments; what it says is lost. Whoever starts it ends it.
+pub(crate) fn spawn(arguments: &[&str], environment: &Environment) -> Child {
+    command(arguments, environment)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("run nalpaca")
+}
+
+fn command(arguments: &[&str], environment: &Environment) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nalpaca"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null());
+    command
 }

@@ -17,7 +17,7 @@ use crate::bus::{Broadcast, Connection};
 use crate::clock::Clock;
 use crate::config::MarketDataConfig;
 use crate::domain::market::MarketClass;
-use crate::market_data::{Feed, Gaps, Outbox, Relay, Switchboard, follow};
+use crate::market_data::{Feed, Gaps, Outbox, Recovery, Relay, Switchboard, follow};
 use crate::telemetry::metrics::DataMetrics;
 use crate::wire::subject::Subjects;
 
@@ -181,12 +181,17 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
             subjects: luggage.subjects.clone(),
             clock: luggage.clock.clone(),
             open: is_open.clone(),
-            gaps: Gaps {
-                history: history.clone(),
-                class: stream.class,
-                feed: stream.feed.clone(),
-                clock: luggage.clock.clone(),
-            },
+            recovery: Recovery::new(
+                stream.class,
+                Gaps {
+                    history: history.clone(),
+                    class: stream.class,
+                    feed: stream.feed.clone(),
+                    connection: connection.clone(),
+                    clock: luggage.clock.clone(),
+                },
+                luggage.clock.clone(),
+            ),
             status,
             pulse: luggage.switchboard.pulse(stream.class),
             metrics: metrics.clone(),

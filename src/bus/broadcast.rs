@@ -21,7 +21,7 @@ use super::Connection;
 /// Publishes that may be unacknowledged.
 const WINDOW: usize = 1024;
 /// The bucket of last values.
-pub(super) const LAST_BUCKET: &str = "nalpaca-last";
+pub const LAST_BUCKET: &str = "nalpaca-last";
 /// Room for subjects and headers, which count, too.
 const HEADERS_MAX: usize = 4 * 1024;
 /// Longest wait for an acknowledgement when the window is full, or at the end.

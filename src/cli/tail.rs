@@ -17,7 +17,7 @@ use crate::bus::listen::{Heard, last_value, listen};
 use crate::domain::Symbol;
 use crate::domain::market::{Channel, MarketClass, Subscriptions};
 use crate::wire::market::schema;
-use crate::wire::subject::{Subjects, encode_token};
+use crate::wire::subject::{Subjects, last_key};
 use crate::wire::subscriptions::{Heard as Subscribed, read_reply, request};
 use crate::wire::{Encoded, decode_to_json};
 
@@ -223,7 +223,7 @@ async fn tail(
     };
     if arguments.last {
         for symbol in wanted.iter().flat_map(|wanted| &wanted.symbols) {
-            let key = format!("{channel}.{}", encode_token(symbol.as_str()));
+            let key = last_key(channel, symbol.as_str());
             if let Some(value) = last_value(connection, &key).await
                 && let Some(exit) = table.show(schema(channel), &value)
             {

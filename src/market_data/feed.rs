@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -13,14 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::outbox::{Outbox, Parcel};
+use super::recovery::{GapSource, Recovery};
 use crate::alpaca::data::{Connection, Control, DataEndpoint, DataError, Row};
 use crate::backoff::Backoff;
 use crate::bus::Message;
 use crate::clock::Clock;
-use crate::domain::market::{Bar, Channel, EVERY_SYMBOL, MarketClass, Observation, Subscriptions};
+use crate::domain::market::{Channel, MarketClass, Observation, Subscriptions};
 use crate::telemetry::metrics::{self, DataMetrics};
 use crate::wire;
-use crate::wire::subject::{Subjects, encode_token};
+use crate::wire::subject::{Subjects, last_key};
 
 /// Longest pause between attempts to connect.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -38,6 +38,8 @@ const QUIET_MAX_UNKNOWN: Duration = Duration::from_secs(600);
 const KNOWN_FROM: u32 = 20;
 /// Subjects remembered of each channel. Options have more contracts than anybody follows.
 const SUBJECTS_MAX: usize = 50_000;
+/// How often it is looked whether missed bars can be asked for.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Rows that could not be read are told once in so many.
 const COMPLAIN_EVERY: u64 = 1000;
 
@@ -82,29 +84,6 @@ impl Pulse {
     }
 }
 
-/// Minute bars that may have been missed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Of what.
-    pub symbol: String,
-    /// The first minute.
-    pub from: Timestamp,
-    /// The first minute that is not missed any more.
-    pub until: Timestamp,
-}
-
-/// Where missed bars are found.
-pub trait GapSource: Send + 'static {
-    /// Every bar of these gaps the venue has, oldest first. Errs with words for people. Bounded in time and number.
-    fn bars(&self, gaps: Vec<Gap>) -> BoxFuture<'static, Result<Vec<Bar<'static>>, String>>;
-}
-
-/// Bars on their way, and what they are to fill.
-type Filling = (BoxFuture<'static, Result<Vec<Bar<'static>>, String>>, Vec<String>);
-
-/// Pause after missed bars could not be had.
-const FILL_PAUSE: Duration = Duration::from_secs(15);
-
 /// One class of market data.
 pub struct Feed<G> {
     /// Which.
@@ -125,8 +104,8 @@ pub struct Feed<G> {
     pub clock: Clock,
     /// Whether the market trades now; a closed one may be quiet.
     pub open: watch::Receiver<bool>,
-    /// Where missed bars are found.
-    pub gaps: G,
+    /// Finds the minute bars that were missed.
+    pub recovery: Recovery<G>,
     /// How it goes.
     pub status: watch::Sender<FeedStatus>,
     /// When it last heard something.
@@ -139,8 +118,6 @@ pub struct Feed<G> {
 #[derive(Default)]
 struct Memory {
     addresses: HashMap<Channel, HashMap<String, Address>>,
-    /// The newest minute bar of each symbol.
-    newest_bar: HashMap<String, Timestamp>,
     unreadable: u64,
 }
 
@@ -230,11 +207,7 @@ impl<G: GapSource> Feed<G> {
             };
         });
         let mut talk = Talk::default();
-        // Bars of before this connection are in the past, or missed.
-        let before: HashMap<String, Timestamp> = memory.newest_bar.clone();
-        let mut filled: HashSet<String> = HashSet::new();
-        let mut filling: Option<Filling> = None;
-        let mut fill_at = Instant::now();
+        self.recovery.connected();
         let mut pace = Pace::new();
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
@@ -244,15 +217,12 @@ impl<G: GapSource> Feed<G> {
             if let Err(error) = talk.say(&mut connection, &wanted).await {
                 return Some(error);
             }
-            if filling.is_none() && talk.is_settled() && Instant::now() >= fill_at {
-                filling = self.begin_filling(&before, &mut filled, &talk.confirmed);
+            if talk.is_settled() {
+                self.recovery.begin(&talk.confirmed);
             }
-            let bars = async {
-                match &mut filling {
-                    Some((bars, _)) => bars.await,
-                    None => std::future::pending().await,
-                }
-            };
+            let due = self.recovery.due();
+            // While subscriptions are open there is nothing to begin, however due it is.
+            let look_at = due.map(|due| due.max(Instant::now() + LOOK_PAUSE));
             let expects_much = self.expects_much(&talk);
             pace.expect(expects_much);
             let quiet_at = pace.quiet_at();
@@ -265,16 +235,13 @@ impl<G: GapSource> Feed<G> {
                     talk.forgive(&self.wanted.borrow());
                     None
                 }
-                bars = bars => { // cancel-safe: the future stays where it is
-                    let symbols = filling.take().map(|(_, symbols)| symbols).unwrap_or_default();
-                    if !self.fill(memory, &symbols, bars) {
-                        // What is recovered twice is one message, by its id.
-                        filled.retain(|symbol| !symbols.contains(symbol));
-                        fill_at = Instant::now() + FILL_PAUSE;
+                missed = self.recovery.done() => { // cancel-safe: docs
+                    for bar in missed {
+                        self.pass_on(memory, &Observation::Bar(Channel::Bars, bar), true);
                     }
                     None
                 }
-                () = tokio::time::sleep_until(fill_at.max(Instant::now() + FILL_PAUSE)) => None, // cancel-safe
+                () = sleep_until(look_at), if look_at.is_some() => None, // cancel-safe
                 () = tokio::time::sleep_until(talk.give_up_at()) => { // cancel-safe
                     let cause = "the venue does not answer to a subscription".to_owned();
                     return Some(DataError::Failed { cause });
@@ -303,6 +270,8 @@ impl<G: GapSource> Feed<G> {
             });
             if let Err(error) = read {
                 metrics::market_data_unreadable(self.class);
+                // It may have been a bar.
+                self.recovery.doubt();
                 memory.unreadable += 1;
                 if memory.unreadable % COMPLAIN_EVERY == 1 {
                     warn!(class = self.class.as_str(), %error, "market data");
@@ -324,7 +293,7 @@ impl<G: GapSource> Feed<G> {
     }
 
     /// Takes a word about the connection. `Some`: it is over.
-    fn hear(&self, talk: &mut Talk, control: Control) -> Option<DataError> {
+    fn hear(&mut self, talk: &mut Talk, control: Control) -> Option<DataError> {
         let class = self.class.as_str();
         match control {
             Control::Connected | Control::Authenticated => {}
@@ -336,6 +305,7 @@ impl<G: GapSource> Feed<G> {
                 );
                 metrics::market_data_subscribed(self.class, confirmed.len());
                 talk.confirmed(confirmed.clone());
+                self.recovery.confirmed();
                 self.status.send_modify(|status| status.confirmed = confirmed);
             }
             Control::Error { code, message } => {
@@ -360,7 +330,7 @@ impl<G: GapSource> Feed<G> {
     }
 
     /// Puts an observation in the outbox. Never waits.
-    fn pass_on(&self, memory: &mut Memory, observation: &Observation<'_>, recovered: bool) {
+    fn pass_on(&mut self, memory: &mut Memory, observation: &Observation<'_>, recovered: bool) {
         let channel = observation.channel();
         let number;
         let about = match (observation.symbol(), observation) {
@@ -372,8 +342,7 @@ impl<G: GapSource> Feed<G> {
             (None, _) => return,
         };
         if channel == Channel::Bars {
-            let newest = memory.newest_bar.entry(about.to_owned()).or_default();
-            *newest = (*newest).max(observation.at());
+            self.recovery.passed_on(about, observation.at());
         }
         let address = memory.address(&self.subjects, self.class, channel, about);
         let at = observation.at();
@@ -408,58 +377,6 @@ impl<G: GapSource> Feed<G> {
             },
         });
     }
-
-    /// Asks for the bars of symbols that are confirmed, between the last one that was heard before this connection and now.
-    fn begin_filling(
-        &self,
-        before: &HashMap<String, Timestamp>,
-        filled: &mut HashSet<String>,
-        confirmed: &Subscriptions,
-    ) -> Option<Filling> {
-        const MINUTE: i64 = 60;
-        let until = Timestamp::from_second(self.clock.now().as_second() / MINUTE * MINUTE).ok()?;
-        let wanted: HashSet<&str> = confirmed.of(Channel::Bars).collect();
-        let is_wanted = |symbol: &str| wanted.contains(EVERY_SYMBOL) || wanted.contains(symbol);
-        let gaps: Vec<Gap> = before
-            .iter()
-            .filter(|(symbol, _)| is_wanted(symbol) && !filled.contains(*symbol))
-            .filter_map(|(symbol, newest)| {
-                let from = Timestamp::from_second(newest.as_second().saturating_add(MINUTE)).ok()?;
-                let symbol = symbol.clone();
-                Some(Gap { symbol, from, until })
-            })
-            .collect();
-        let symbols: Vec<String> = gaps.iter().map(|gap| gap.symbol.clone()).collect();
-        filled.extend(symbols.iter().cloned());
-        let gaps: Vec<Gap> = gaps.into_iter().filter(|gap| gap.from < gap.until).collect();
-        (!gaps.is_empty()).then(|| (self.gaps.bars(gaps), symbols))
-    }
-
-    /// Passes recovered bars on. False: they could not be had.
-    fn fill(&self, memory: &mut Memory, symbols: &[String], bars: Result<Vec<Bar<'static>>, String>) -> bool {
-        let (class, symbols) = (self.class.as_str(), symbols.len());
-        match bars {
-            Ok(bars) => {
-                info!(
-                    class,
-                    symbols,
-                    bars = bars.len(),
-                    "market data: missed bars are recovered"
-                );
-                for bar in bars {
-                    self.pass_on(memory, &Observation::Bar(Channel::Bars, bar), true);
-                }
-                true
-            }
-            Err(cause) => {
-                warn!(
-                    class,
-                    symbols, cause, "market data: missed bars cannot be had, trying again"
-                );
-                false
-            }
-        }
-    }
 }
 
 impl Memory {
@@ -471,13 +388,21 @@ impl Memory {
         }
         let address = Address {
             subject: subjects.observation(class, channel, about).into(),
-            key: format!("{}.{}", channel.as_str(), encode_token(about)).into(),
+            key: last_key(channel, about).into(),
         };
         // Articles have numbers of their own, which never come again.
         if channel != Channel::News && known.len() < SUBJECTS_MAX {
             known.insert(about.to_owned(), address.clone());
         }
         address
+    }
+}
+
+/// Until then; for ever, when it is not known.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

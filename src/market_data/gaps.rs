@@ -2,17 +2,23 @@
 
 use std::collections::HashMap;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use jiff::SignedDuration;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp};
 
-use super::feed::{Gap, GapSource};
+use super::recovery::{Gap, GapSource};
 use crate::alpaca::data::History;
+use crate::bus::broadcast::LAST_BUCKET;
+use crate::bus::{Bucket, Connection};
 use crate::clock::Clock;
-use crate::domain::market::{Bar, MarketClass};
+use crate::domain::market::{Bar, Channel, MarketClass};
+use crate::wire;
 
 /// What lies further back is history, which is asked for and not told as news.
 const REACH: SignedDuration = SignedDuration::from_hours(24);
+
+/// Last values that are read at once.
+const READS_AT_ONCE: usize = 64;
 
 /// One class's past.
 pub struct Gaps {
@@ -22,6 +28,8 @@ pub struct Gaps {
     pub class: MarketClass,
     /// The feed's name.
     pub feed: String,
+    /// Where last values are.
+    pub connection: Connection,
     /// What time it is.
     pub clock: Clock,
 }
@@ -52,6 +60,28 @@ impl GapSource for Gaps {
                 gap.is_some_and(|gap| gap.from <= bar.at && bar.at < gap.until)
             });
             Ok(bars)
+        }
+        .boxed()
+    }
+
+    fn newest(&self, symbols: Vec<String>) -> BoxFuture<'static, Result<HashMap<String, Timestamp>, String>> {
+        let connection = self.connection.clone();
+        async move {
+            let bucket = Bucket::open(&connection, LAST_BUCKET)
+                .await
+                .map_err(|error| error.to_string())?;
+            let read = async |symbol: String| {
+                let key = wire::subject::last_key(Channel::Bars, &symbol);
+                let entry = bucket.get(&key).await.map_err(|error| error.to_string())?;
+                let at = entry.and_then(|entry| wire::market::bar_time(&entry.value));
+                Ok::<_, String>(at.map(|at| (symbol, at)))
+            };
+            let reads: Vec<_> = symbols.into_iter().map(|symbol| read(symbol).boxed()).collect();
+            let known: Vec<_> = stream::iter(reads)
+                .buffer_unordered(READS_AT_ONCE)
+                .try_collect()
+                .await?;
+            Ok(known.into_iter().flatten().collect())
         }
         .boxed()
     }

@@ -20,13 +20,15 @@ mod gaps;
 mod history;
 mod interest;
 mod outbox;
+mod recovery;
 mod relay;
 mod switchboard;
 
-pub use feed::{Feed, FeedStatus, Gap, GapSource, Pulse};
+pub use feed::{Feed, FeedStatus, Pulse};
 pub use gaps::Gaps;
 pub use history::HistoryDesk;
 pub use interest::follow;
 pub use outbox::{Outbox, Parcel};
+pub use recovery::{Gap, GapSource, Recovery};
 pub use relay::Relay;
 pub use switchboard::{Switchboard, WishError};

@@ -9,7 +9,7 @@ use crate::bus::Message;
 use crate::domain::market::{Channel, MarketClass};
 use crate::telemetry::metrics;
 
-/// Messages that are kept, each channel and class together: at 200 bytes each these are 20 MB.
+/// Messages that are kept, of ticks and of everything else each: at 200 bytes each these are 20 MB. A flood of trades costs no bar.
 const KEPT_MAX: usize = 100_000;
 
 /// One message on its way.
@@ -46,7 +46,14 @@ struct Waiting {
     queue: VecDeque<Slot>,
     /// The newest of each key whose older ones are worth nothing.
     newest: HashMap<(MarketClass, Arc<str>), Parcel>,
-    kept: usize,
+    /// Ticks that are kept, and everything else that is.
+    kept: [usize; 2],
+}
+
+impl Waiting {
+    fn kept(&mut self, channel: Channel) -> &mut usize {
+        &mut self.kept[usize::from(!channel.is_tick())]
+    }
 }
 
 #[derive(Debug)]
@@ -72,8 +79,8 @@ impl Outbox {
             } else {
                 waiting.queue.push_back(Slot::Newest(class, key));
             }
-        } else if waiting.kept < KEPT_MAX {
-            waiting.kept += 1;
+        } else if *waiting.kept(parcel.channel) < KEPT_MAX {
+            *waiting.kept(parcel.channel) += 1;
             waiting.queue.push_back(Slot::Kept(parcel));
         } else {
             // The newest one is left out: what is in the queue is in order, and stays so.
@@ -87,7 +94,7 @@ impl Outbox {
     pub fn put_back(&self, parcels: impl DoubleEndedIterator<Item = Parcel>) {
         let mut waiting = self.waiting();
         for parcel in parcels.rev() {
-            waiting.kept += 1;
+            *waiting.kept(parcel.channel) += 1;
             waiting.queue.push_front(Slot::Kept(parcel));
         }
         drop(waiting);
@@ -101,7 +108,7 @@ impl Outbox {
         while taken.len() < max {
             match waiting.queue.pop_front() {
                 Some(Slot::Kept(parcel)) => {
-                    waiting.kept -= 1;
+                    *waiting.kept(parcel.channel) -= 1;
                     taken.push(parcel);
                 }
                 Some(Slot::Newest(class, key)) => taken.extend(waiting.newest.remove(&(class, key))),
@@ -179,11 +186,15 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let outbox = Outbox::default();
         for _ in 0..KEPT_MAX + 5 {
-            outbox.put(parcel(Channel::Bars, "b.AAPL", "bar"));
+            outbox.put(parcel(Channel::Trades, "t.AAPL", "trade"));
         }
         assert_eq!(outbox.len(), KEPT_MAX);
-        outbox.put(parcel(Channel::Quotes, "q.AAPL", "still"));
+        outbox.put(parcel(Channel::Bars, "b.AAPL", "a bar finds room"));
         assert_eq!(outbox.len(), KEPT_MAX + 1);
+        outbox.take(1);
+        outbox.put(parcel(Channel::Trades, "t.AAPL", "so does a trade, now"));
+        outbox.put(parcel(Channel::Quotes, "q.AAPL", "still"));
+        assert_eq!(outbox.len(), KEPT_MAX + 2);
     }
 
     #[tokio::test]

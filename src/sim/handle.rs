@@ -125,6 +125,11 @@ impl Sim {
         self.shared.truth.page(since, usize::MAX).records
     }
 
+    /// What time it is at the venue.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.shared.clock.now()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -2,8 +2,10 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use jiff::Timestamp;
+use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
+use super::proto::stream;
 use crate::domain::market::{Channel, MarketClass, Observation};
 
 /// Room for most observations.
@@ -107,6 +109,12 @@ pub fn observation(class: MarketClass, observation: &Observation<'_>, recovered:
     buffer.freeze()
 }
 
+/// When a bar on the bus began. `None`: it is no bar.
+pub fn bar_time(payload: &[u8]) -> Option<Timestamp> {
+    let at = stream::Bar::decode(payload).ok()?.timestamp?;
+    Timestamp::new(at.seconds, at.nanos).ok()
+}
+
 fn double(to: &mut BytesMut, tag: u32, value: f64) {
     // As proto3 has it: what is the default is not written.
     if value != 0.0 {
@@ -164,7 +172,6 @@ fn moment(to: &mut BytesMut, tag: u32, at: Timestamp) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use prost::Message as _;
 
     use super::*;
     use crate::domain::market::{Bar, MarketTrade, News, OrderBook, Quote};

@@ -120,6 +120,11 @@ pub fn decode(spelling: &str) -> Result<String, SubjectError> {
     String::from_utf8(out).map_err(|_| SubjectError::Escape)
 }
 
+/// The key of a last value: `quotes.AAPL`.
+pub fn last_key(channel: Channel, about: &str) -> String {
+    format!("{}.{}", channel.as_str(), encode_token(about))
+}
+
 /// The key of a symbol's position.
 pub fn position_key(symbol: &Symbol) -> String {
     format!("position.{}", encode_token(symbol.as_str()))

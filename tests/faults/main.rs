@@ -7,6 +7,7 @@ mod crash;
 mod evidence;
 mod feed;
 mod judge;
+mod market;
 mod matrix;
 mod mix;
 mod planted;

@@ -14,7 +14,7 @@ use nalpaca::trial::Bug;
 
 use super::evidence::{self, Evidence};
 use super::trial::Report;
-use super::{arena, crash, feed, matrix, mix, planted};
+use super::{arena, crash, feed, market, matrix, mix, planted};
 
 /// A recovery that took longer is told at once.
 const SLOW: Duration = Duration::from_secs(20);
@@ -70,6 +70,10 @@ enum Suite {
     Feed,
     /// The drop copy and the mirrors: random mixes while orders are filled.
     FeedMix,
+    /// Market data: each fault alone.
+    Market,
+    /// Market data: several faults one after the other.
+    MarketMix,
     /// Each planted bug; good is that it is caught.
     Planted,
 }
@@ -82,6 +86,8 @@ pub(crate) enum Job {
     Mix(u64),
     Feed(feed::Scenario),
     FeedMix(u64),
+    Market(market::Scenario),
+    MarketMix(u64),
 }
 
 impl Job {
@@ -92,6 +98,8 @@ impl Job {
             Self::Mix(seed) => format!("mix {seed}"),
             Self::Feed(scenario) => scenario.name.clone(),
             Self::FeedMix(seed) => format!("feed mix {seed}"),
+            Self::Market(scenario) => scenario.name.clone(),
+            Self::MarketMix(seed) => format!("market mix {seed}"),
             Self::Planted(bug) => format!("planted bug: {}", bug.as_str()),
         }
     }
@@ -103,6 +111,8 @@ impl Job {
             Self::Mix(seed) => mix::run(*seed).await,
             Self::Feed(scenario) => scenario.run(seed, None).await,
             Self::FeedMix(seed) => feed::mix(*seed).await,
+            Self::Market(scenario) => scenario.run(seed).await,
+            Self::MarketMix(seed) => market::mix(*seed).await,
             Self::Planted(bug) => planted::run(*bug, seed).await,
         }
     }
@@ -125,6 +135,10 @@ pub(crate) fn main() -> ExitCode {
             Suite::Feed => jobs.extend(feed::scenarios(arguments.short).into_iter().map(Job::Feed)),
             Suite::FeedMix => {
                 jobs.extend((0..arguments.runs).map(|run| Job::FeedMix(seed.wrapping_add(run))))
+            }
+            Suite::Market => jobs.extend(market::scenarios(arguments.short).into_iter().map(Job::Market)),
+            Suite::MarketMix => {
+                jobs.extend((0..arguments.runs).map(|run| Job::MarketMix(seed.wrapping_add(run))))
             }
             Suite::Planted => jobs.extend(Bug::ALL.iter().copied().map(Job::Planted)),
             Suite::Matrix => jobs.extend(matrix::scenarios(arguments.short).into_iter().map(Job::Matrix)),

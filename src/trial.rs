@@ -199,6 +199,12 @@ words! {
         BlindIsFresh = "blind-is-fresh",
         /// A fill does not have the positions read again.
         FillIsNotRead = "fill-is-not-read",
+        /// Minute bars of while a stream was away are not asked for.
+        MissedBarsAreForgotten = "missed-bars-are-forgotten",
+        /// Nor are those of while the daemon was.
+        NobodyWasBeforeUs = "nobody-was-before-us",
+        /// A bar that comes twice is two messages.
+        BarsHaveNoIdentity = "bars-have-no-identity",
     }
 }
 

@@ -19,6 +19,7 @@ use crate::bus::Message;
 use crate::clock::Clock;
 use crate::domain::market::{Channel, MarketClass, Observation, Subscriptions};
 use crate::telemetry::metrics::{self, DataMetrics};
+use crate::trial::{self, Bug};
 use crate::wire;
 use crate::wire::subject::{Subjects, last_key};
 
@@ -348,6 +349,7 @@ impl<G: GapSource> Feed<G> {
         let at = observation.at();
         // A minute's bar is one message, whether it was heard or recovered; so is an article in one state.
         let id = match channel {
+            Channel::Bars if trial::planted(Bug::BarsHaveNoIdentity) => None,
             Channel::Bars => Some(format!("bar:{}:{about}:{}", self.class.as_str(), at.as_second())),
             Channel::News => Some(format!("news:{about}:{}", at.as_nanosecond())),
             Channel::Trades

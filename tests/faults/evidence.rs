@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use nalpaca::trial::Bug;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -278,7 +279,7 @@ pub(crate) fn summarize(directory: &Path) {
         ("commands published", sum.published, Some(COMMANDS_NEEDED)),
         ("commands acknowledged", sum.acknowledged, None),
         ("orders created", sum.orders, None),
-        ("planted bugs caught", sum.caught.len(), Some(37)),
+        ("planted bugs caught", sum.caught.len(), Some(Bug::ALL.len())),
     ] {
         let needed = needed.map(|needed| needed.to_string()).unwrap_or_default();
         text.push_str(&format!("| {name} | {count} | {needed} |\n"));

@@ -108,19 +108,30 @@ pub(crate) fn scenarios(short: bool) -> Vec<Scenario> {
         .collect()
 }
 
+/// Trials that must catch a planted bug.
+pub(crate) const AWAY: &str = "market: stream away for three minutes";
+pub(crate) const KILLED: &str = "market: daemon kill -9";
+pub(crate) const DUPLICATE: &str = "market: stream, 50%: duplicate";
+
+/// The scenario called so.
+pub(crate) fn named(name: &str) -> Scenario {
+    let found = scenarios(true).into_iter().find(|scenario| scenario.name == name);
+    found.unwrap_or_else(|| panic!("no scenario is called {name:?}"))
+}
+
 pub(crate) async fn mix(seed: u64) -> Report {
     let mut chance = Chance::new(seed);
     let scenario = Scenario {
         name: format!("market mix {seed}"),
         blows: (0..MIXED).map(|_| *chance.among(&SHORT)).collect(),
     };
-    let mut report = scenario.run(seed).await;
+    let mut report = scenario.run(seed, None).await;
     report.is_mix = true;
     report
 }
 
 impl Scenario {
-    pub(crate) async fn run(&self, seed: u64) -> Report {
+    pub(crate) async fn run(&self, seed: u64, bug: Option<&str>) -> Report {
         let mut trial = Trial::new(self.name.clone(), seed);
         let encoding = if seed.is_multiple_of(2) { "json" } else { "msgpack" };
         let mut setup = Setup::new(seed)
@@ -131,6 +142,9 @@ impl Scenario {
             .set("CRYPTO_STREAM_SYMBOLS", COINS.join(","))
             .set("CRYPTO_STREAM_CHANNELS", "bars")
             .set("MARKET_DATA_ENCODING", encoding);
+        if let Some(bug) = bug {
+            setup = setup.set("NALPACA_TRIAL_BUG", bug);
+        }
         let from = Clock::system()
             .now()
             .saturating_sub(SignedDuration::from_hours(10));
@@ -144,7 +158,9 @@ impl Scenario {
         if let Err(why) = keep_bars(&arena).await {
             return trial.toothless(arena, &why).await;
         }
-        let mut why = settled(&arena).await.err();
+        // A planted bug leaves something that never comes.
+        let patience = if bug.is_some() { PATIENCE / 6 } else { PATIENCE };
+        let mut why = settled(&arena, patience).await.err();
         let mut broke_at = arena.world.sim.now();
         for blow in &self.blows {
             if why.is_some() {
@@ -153,7 +169,7 @@ impl Scenario {
             broke_at = arena.world.sim.now();
             let began = Instant::now();
             why = match strike(&mut arena, *blow).await {
-                Ok(()) => settled(&arena).await.err(),
+                Ok(()) => settled(&arena, patience).await.err(),
                 Err(why) => Some(why),
             };
             trial.took(BROKEN_TO_WHOLE, began.elapsed());
@@ -391,9 +407,9 @@ fn missing(minutes: &BTreeMap<i64, Vec<Value>>) -> Vec<i64> {
 }
 
 /// Waits until every symbol has some bars of after now, and none is missing before them.
-async fn settled(arena: &Arena) -> Result<(), String> {
+async fn settled(arena: &Arena, patience: Duration) -> Result<(), String> {
     let begin = arena.world.sim.now().as_second() / 60;
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + patience;
     loop {
         let bars = tokio::time::timeout(Duration::from_secs(5), stored(arena))
             .await
@@ -408,7 +424,7 @@ async fn settled(arena: &Arena) -> Result<(), String> {
             return Ok(());
         }
         if Instant::now() > give_up {
-            return Err(format!("bars did not flow again within {} s", PATIENCE.as_secs()));
+            return Err(format!("bars did not flow again within {} s", patience.as_secs()));
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

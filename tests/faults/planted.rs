@@ -4,6 +4,7 @@ use nalpaca::trial::{Bug, Point};
 
 use super::crash::{Case, Victim};
 use super::feed;
+use super::market;
 use super::matrix;
 use super::trial::Report;
 
@@ -12,6 +13,7 @@ enum Net {
     Matrix(&'static str),
     Crash(Victim, Point),
     Feed(&'static str),
+    Market(&'static str),
 }
 
 /// The trial that must catch a bug.
@@ -62,6 +64,9 @@ const fn net(bug: Bug) -> Net {
         Bug::ElsewhereIsIgnored => Net::Feed(feed::FLAT),
         Bug::FreshOnATimer => Net::Feed(feed::POSITIONS_FAIL),
         Bug::BlindIsFresh => Net::Feed(feed::REFUSED),
+        Bug::MissedBarsAreForgotten => Net::Market(market::AWAY),
+        Bug::NobodyWasBeforeUs => Net::Market(market::KILLED),
+        Bug::BarsHaveNoIdentity => Net::Market(market::DUPLICATE),
         Bug::LeaseIgnored => Net::Matrix("daemon: a leader asleep before its last check, and a standby"),
     }
 }
@@ -85,6 +90,7 @@ async fn once(bug: Bug, seed: u64) -> Report {
     let mut report = match net(bug) {
         Net::Matrix(name) => matrix::named(name).run(seed, Some(bug.as_str())).await,
         Net::Feed(name) => feed::named(name).run(seed, Some(bug.as_str())).await,
+        Net::Market(name) => market::named(name).run(seed, Some(bug.as_str())).await,
         Net::Crash(victim, point) => Case::new(victim, point).run_with(seed, Some(bug.as_str())).await,
     };
     let trial = std::mem::replace(&mut report.name, format!("planted bug: {}", bug.as_str()));

@@ -111,7 +111,7 @@ impl Job {
             Self::Mix(seed) => mix::run(*seed).await,
             Self::Feed(scenario) => scenario.run(seed, None).await,
             Self::FeedMix(seed) => feed::mix(*seed).await,
-            Self::Market(scenario) => scenario.run(seed).await,
+            Self::Market(scenario) => scenario.run(seed, None).await,
             Self::MarketMix(seed) => market::mix(*seed).await,
             Self::Planted(bug) => planted::run(*bug, seed).await,
         }

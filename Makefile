@@ -52,6 +52,11 @@ evidence: ## Run the long trials, keep a report in docs/evidence, and sum all re
 	NALPACA_REVISION=$(REVISION) $(CARGO) test --locked --features trial --test faults -- $(or $(SUITES),mix) --runs $(or $(RUNS),50) --jobs $(or $(JOBS),5) --evidence docs/evidence
 	$(CARGO) test --locked --features trial --test faults -- --summarize docs/evidence
 
+.PHONY: bench-market
+bench-market: ## Measure market data beside the least that could do it (about four minutes; ARGS=--quick for less)
+	$(TOOLS) test
+	$(CARGO) bench --locked --bench market -- $(ARGS)
+
 .PHONY: bench-sim
 bench-sim: ## Measure the simulator: orders per second, market data per second
 	$(CARGO) bench --locked --bench sim

@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 use std::future::IntoFuture as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
-use async_nats::{HeaderMap, Subject};
+use async_nats::{HeaderMap, Subject, jetstream};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -67,32 +68,71 @@ type Unacknowledged<T> = (BoxFuture<'static, Result<PublishAck, PublishError>>, 
 /// Publishes market data. One owner, who gives each message that is stored a tag to know it by.
 pub struct Broadcast<T> {
     connection: Connection,
+    /// The connection's client, as it was at the last look: to ask for it again with each message costs as much as the rest.
+    client: Arc<Client>,
     unacknowledged: VecDeque<Unacknowledged<T>>,
+}
+
+/// What messages are sent with.
+struct Client {
+    /// Which of the connection's clients it is.
+    makes: u64,
+    core: async_nats::Client,
+    jetstream: jetstream::Context,
+    payload_max: usize,
+}
+
+impl Client {
+    fn of(connection: &Connection) -> Arc<Self> {
+        // First the number: a client that is made in between is noticed the next time.
+        let makes = connection.makes();
+        let core = connection.client();
+        Arc::new(Self {
+            makes,
+            payload_max: core.max_payload(),
+            core,
+            jetstream: connection.jetstream(),
+        })
+    }
 }
 
 impl<T> Broadcast<T> {
     /// On a connection of its own, so that its traffic delays no order.
     pub fn new(connection: Connection) -> Self {
         Self {
+            client: Client::of(&connection),
             connection,
             unacknowledged: VecDeque::new(),
         }
     }
 
     /// Waits until the server can be reached: what is published meanwhile would be told much later.
-    pub async fn ready(&self) {
+    pub async fn ready(&mut self) {
         self.connection.connected().await;
+        self.look();
+    }
+
+    /// Notices a client that was made anew, and a server with other limits. To be called before each batch.
+    pub fn look(&mut self) {
+        let is_other = self.client.makes != self.connection.makes();
+        if is_other || self.client.payload_max != self.client.core.max_payload() {
+            self.client = Client::of(&self.connection);
+        }
+    }
+
+    /// How many messages can be sent to a stream without a wait.
+    pub fn room(&self) -> usize {
+        WINDOW.saturating_sub(self.unacknowledged.len())
     }
 
     /// Whether the server takes so large a message. One it does not take would fail each time it is sent.
     pub fn fits(&self, message: &Message) -> bool {
-        message.payload.len() + HEADERS_MAX <= self.connection.client().max_payload()
+        message.payload.len() + HEADERS_MAX <= self.client.payload_max
     }
 
     /// Tells whoever listens now.
     pub async fn tell(&self, message: &Message) -> bool {
-        let client = self.connection.client();
-        let sent = client.publish_with_headers(
+        let sent = self.client.core.publish_with_headers(
             message.subject.clone(),
             message.headers(),
             message.payload.clone(),
@@ -109,12 +149,11 @@ impl<T> Broadcast<T> {
         let publish = PublishMessage::build()
             .headers(message.headers())
             .payload(message.payload.clone());
-        match self
-            .connection
-            .jetstream()
-            .send_publish(message.subject.clone(), publish)
-            .await
-        {
+        let sent = self
+            .client
+            .jetstream
+            .send_publish(message.subject.clone(), publish);
+        match sent.await {
             Ok(acknowledged) => {
                 self.unacknowledged
                     .push_back((acknowledged.into_future(), message, tag));

@@ -119,6 +119,7 @@ pub struct Feed<G> {
 #[derive(Default)]
 struct Memory {
     addresses: HashMap<Channel, HashMap<String, Address>>,
+    writer: wire::market::Writer,
     unreadable: u64,
 }
 
@@ -359,11 +360,13 @@ impl<G: GapSource> Feed<G> {
             | Channel::Statuses
             | Channel::OrderBooks => None,
         };
-        self.metrics.heard(self.class, channel, self.clock.since(at));
+        let now = self.clock.now();
+        let lag = Duration::try_from(now.duration_since(at)).unwrap_or_default();
+        self.metrics.heard(self.class, channel, lag);
         if recovered {
             metrics::market_data_recovered(self.class);
         } else {
-            self.pulse.beat(self.clock.now(), at);
+            self.pulse.beat(now, at);
         }
         self.outbox.put(Parcel {
             class: self.class,
@@ -375,7 +378,7 @@ impl<G: GapSource> Feed<G> {
                 subject: address.subject,
                 schema: wire::market::schema(channel),
                 id,
-                payload: wire::market::observation(self.class, observation, recovered),
+                payload: memory.writer.observation(self.class, observation, recovered),
             },
         });
     }

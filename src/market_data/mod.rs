@@ -19,6 +19,7 @@ mod feed;
 mod gaps;
 mod history;
 mod interest;
+mod last;
 mod outbox;
 mod recovery;
 mod relay;

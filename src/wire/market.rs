@@ -10,6 +10,8 @@ use crate::domain::market::{Channel, MarketClass, Observation};
 
 /// Room for most observations.
 const USUAL_SIZE: usize = 160;
+/// Observations share an allocation of this size, some thirty of them. One that is kept keeps the others' bytes with it, so it is small.
+const SHARED_SIZE: usize = 4096;
 /// Longest text of an article in a message: NATS takes a mebibyte unless it is told otherwise.
 const CONTENT_MAX: usize = 256 * 1024;
 
@@ -28,7 +30,31 @@ pub const fn schema(channel: Channel) -> &'static str {
 /// Writes an observation. `recovered` marks a bar that was asked for afterwards.
 pub fn observation(class: MarketClass, observation: &Observation<'_>, recovered: bool) -> Bytes {
     let mut buffer = BytesMut::with_capacity(USUAL_SIZE);
-    let to = &mut buffer;
+    write(&mut buffer, class, observation, recovered);
+    buffer.freeze()
+}
+
+/// Writes observations one after the other, many of them into one allocation.
+#[derive(Debug, Default)]
+pub struct Writer(BytesMut);
+
+impl Writer {
+    /// Writes an observation, as [`observation`] does.
+    pub fn observation(
+        &mut self,
+        class: MarketClass,
+        observation: &Observation<'_>,
+        recovered: bool,
+    ) -> Bytes {
+        if self.0.capacity() < USUAL_SIZE {
+            self.0 = BytesMut::with_capacity(SHARED_SIZE);
+        }
+        write(&mut self.0, class, observation, recovered);
+        self.0.split().freeze()
+    }
+}
+
+fn write(to: &mut BytesMut, class: MarketClass, observation: &Observation<'_>, recovered: bool) {
     match observation {
         Observation::Trade(trade) => {
             text(to, 1, &trade.symbol);
@@ -106,7 +132,6 @@ pub fn observation(class: MarketClass, observation: &Observation<'_>, recovered:
             whole(to, 20, u64::from(!fits));
         }
     }
-    buffer.freeze()
 }
 
 /// When a bar on the bus began. `None`: it is no bar.
@@ -176,6 +201,24 @@ mod tests {
     use super::*;
     use crate::domain::market::{Bar, MarketTrade, News, OrderBook, Quote};
     use crate::wire::proto::stream as pb;
+
+    #[test]
+    fn what_shares_an_allocation_is_what_stands_alone() {
+        let mut writer = Writer::default();
+        let mut written = Vec::new();
+        for number in 0..200_u64 {
+            let news = News {
+                id: number,
+                content: "x".repeat(usize::try_from(number * 37 % 5000).unwrap()).into(),
+                ..News::default()
+            };
+            let news = Observation::News(news);
+            let shared = writer.observation(MarketClass::News, &news, false);
+            written.push((shared, observation(MarketClass::News, &news, false)));
+        }
+        // All of them at the end: none was written over another.
+        assert!(written.iter().all(|(shared, alone)| shared == alone));
+    }
 
     fn stamp(at: Timestamp) -> Option<prost_types::Timestamp> {
         (at != Timestamp::default()).then(|| prost_types::Timestamp {

@@ -259,9 +259,13 @@ impl<G: GapSource> Feed<G> {
                 Some(Err(error)) => return Some(error),
             };
             let mut controls = Vec::new();
+            let mut last_tick = None;
             let read = frame.read(|row| match row {
                 Row::Observation(observation) => {
                     pace.heard();
+                    if observation.channel().is_tick() {
+                        last_tick = Some((observation.channel(), observation.at()));
+                    }
                     self.pass_on(memory, &observation, false);
                 }
                 Row::Control(control) => controls.push(control),
@@ -270,6 +274,9 @@ impl<G: GapSource> Feed<G> {
                     metrics::market_data_unreadable(self.class);
                 }
             });
+            if let Some((channel, at)) = last_tick {
+                self.metrics.lag(self.class, channel, self.clock.since(at));
+            }
             if let Err(error) = read {
                 metrics::market_data_unreadable(self.class);
                 // It may have been a bar.
@@ -361,8 +368,7 @@ impl<G: GapSource> Feed<G> {
             | Channel::OrderBooks => None,
         };
         let now = self.clock.now();
-        let lag = Duration::try_from(now.duration_since(at)).unwrap_or_default();
-        self.metrics.heard(self.class, channel, lag);
+        self.metrics.heard(self.class, channel);
         if recovered {
             metrics::market_data_recovered(self.class);
         } else {

@@ -108,7 +108,7 @@ const FAMILIES: [(&str, Type, Unit, &str); 42] = [
         DATA_LAG,
         Type::Histogram,
         Unit::Seconds,
-        "From when a tick happened by the venue's clock to when it was heard, by class.",
+        "From when the last tick of a frame happened by the venue's clock to when it was heard, by class.",
     ),
     (
         DATA_PUBLISHED,
@@ -462,13 +462,17 @@ impl DataMetrics {
         Self(Arc::new(pairs.map(handles).collect()))
     }
 
-    /// An observation was heard, so long after it happened.
-    pub fn heard(&self, class: MarketClass, channel: Channel, lag: Duration) {
+    /// An observation was heard.
+    pub fn heard(&self, class: MarketClass, channel: Channel) {
         if let Some(handles) = self.0.get(&(class, channel)) {
             handles.heard.increment(1);
-            if channel.is_tick() {
-                handles.lag.record(lag.as_secs_f64());
-            }
+        }
+    }
+
+    /// The last tick of a frame was heard so long after it happened. Not every tick's: a distribution costs as much as the rest.
+    pub fn lag(&self, class: MarketClass, channel: Channel, lag: Duration) {
+        if let Some(handles) = self.0.get(&(class, channel)) {
+            handles.lag.record(lag.as_secs_f64());
         }
     }
 
@@ -741,7 +745,8 @@ mod tests {
             positions_age(Duration::from_secs(3));
             let (class, channel) = (MarketClass::Stocks, Channel::Quotes);
             let data = DataMetrics::new();
-            data.heard(class, channel, Duration::from_millis(12));
+            data.heard(class, channel);
+            data.lag(class, channel, Duration::from_millis(12));
             data.published(class, channel);
             market_data_connected(class, true);
             market_data_reconnect(class);

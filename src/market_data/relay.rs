@@ -17,8 +17,8 @@ const BATCH: usize = 256;
 /// How often the last value of a key is written: of what changes more often, the newest.
 const LAST_INTERVAL: Duration = Duration::from_millis(250);
 /// How many last values are written at once, and how often: two thousand a second, which is a fifth of what a server takes.
-const LAST_PORTION: usize = 50;
-const LAST_PAUSE: Duration = Duration::from_millis(25);
+const LAST_PORTION: usize = 8;
+const LAST_PAUSE: Duration = Duration::from_millis(4);
 /// Longest time what waits is published for at the end.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Pause after something could not be stored.

@@ -351,7 +351,11 @@ impl<G: GapSource> Feed<G> {
             (None, _) => return,
         };
         if channel == Channel::Bars {
-            self.recovery.passed_on(about, observation.at());
+            if recovered {
+                self.recovery.passed_on(about, observation.at());
+            } else {
+                self.recovery.heard(about, observation.at());
+            }
         }
         let address = memory.address(&self.subjects, self.class, channel, about);
         let at = observation.at();

@@ -3,7 +3,8 @@
 //! Three things leave a hole. A connection that was away: everything since the last bar that was heard of a symbol is asked for
 //! once it is subscribed to again. A daemon that was away: where it left off is read from the last values on the bus. And an
 //! edge: a bar that is told in the moment between two connections, or in a frame that cannot be read, is not in the past yet
-//! when it is first asked for, so the last minutes are looked at once more when they must be.
+//! when it is first asked for, so the last minutes are looked at once more when they must be. So are minutes of which no symbol
+//! had a bar: a stream that is mute for a minute and goes on says nothing of it.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -126,6 +127,8 @@ pub struct Recovery<G> {
     clock: Clock,
     /// What was passed on, over all connections.
     minutes: HashMap<String, Minutes>,
+    /// The newest minute that was heard of, of any symbol.
+    newest: Option<i64>,
     /// Symbols for which it was looked where the process before us left off.
     recalled: HashSet<String>,
     recall_until: Instant,
@@ -148,6 +151,7 @@ impl<G: GapSource> Recovery<G> {
             source,
             clock,
             minutes: HashMap::new(),
+            newest: None,
             recalled: HashSet::new(),
             recall_until: now + RECALL_WITHIN,
             before: HashMap::new(),
@@ -182,25 +186,48 @@ impl<G: GapSource> Recovery<G> {
     pub(super) fn doubt(&mut self) {
         let now = self.clock.now();
         let from = now.saturating_sub(EDGE).unwrap_or_default();
-        let until = begin_of(minute_of(now) + 1);
+        self.doubt_of(minute_of(from), minute_of(now) + 1);
+    }
+
+    /// Something may have been missed of these minutes, the last one not included.
+    fn doubt_of(&mut self, from: i64, until: i64) {
+        let (from, until) = (begin_of(from), begin_of(until));
         self.edge = Some(match self.edge {
             Some(edge) => Edge {
+                from: edge.from.min(from),
                 until: edge.until.max(until),
                 ..edge
             },
             None => Edge {
-                from: begin_of(minute_of(from)),
+                from,
                 until,
                 at: Instant::now() + EDGE_PAUSE,
             },
         });
     }
 
-    /// A bar is passed on.
+    /// A bar is heard, and passed on.
+    pub(super) fn heard(&mut self, symbol: &str, at: Timestamp) {
+        let minute = minute_of(at);
+        if self.is_nonsense(minute) {
+            return;
+        }
+        if let Some(newest) = self.newest.filter(|newest| minute > newest.saturating_add(1)) {
+            self.doubt_of(newest + 1, minute);
+        }
+        self.newest = self.newest.max(Some(minute));
+        self.passed_on(symbol, at);
+    }
+
+    /// A minute that is still to come, after which nothing would ever be missed.
+    fn is_nonsense(&self, minute: i64) -> bool {
+        minute > minute_of(self.clock.now()).saturating_add(1)
+    }
+
+    /// A bar is passed on that was missed.
     pub(super) fn passed_on(&mut self, symbol: &str, at: Timestamp) {
         let minute = minute_of(at);
-        if minute > minute_of(self.clock.now()).saturating_add(1) {
-            // Nonsense of the venue's, after which nothing would ever be missed.
+        if self.is_nonsense(minute) {
             return;
         }
         // Not the entry interface: it would copy the symbol each time.
@@ -325,6 +352,7 @@ impl<G: GapSource> Recovery<G> {
                             "market data: going on where bars ended"
                         );
                         self.recalled.extend(std::mem::take(symbols));
+                        let is_known = !newest.is_empty();
                         for (symbol, at) in newest {
                             let minutes = Minutes::until(minute_of(at));
                             // What was heard meanwhile came from this connection.
@@ -338,7 +366,9 @@ impl<G: GapSource> Recovery<G> {
                             }
                             self.before.insert(symbol, minutes);
                         }
-                        self.doubt();
+                        if is_known {
+                            self.doubt();
+                        }
                     }
                     Err(cause) => {
                         failed(symbols.len(), &cause);

@@ -109,11 +109,11 @@ async fn what_a_connection_missed_is_asked_for_once() {
         recovered(&mut recovery, &aapl).await.is_empty(),
         "nothing was heard before"
     );
-    recovery.passed_on("AAPL", begin_of(990));
-    recovery.passed_on("AAPL", begin_of(1_000_000));
+    recovery.heard("AAPL", begin_of(990));
+    recovery.heard("AAPL", begin_of(1_000_000));
     // A new connection, on which the bar of the last minute is heard before the past was asked.
     recovery.connected();
-    recovery.passed_on("AAPL", begin_of(998));
+    recovery.heard("AAPL", begin_of(998));
     let missed: Vec<i64> = (991..=997).collect();
     assert_eq!(recovered(&mut recovery, &aapl).await, missed);
     assert!(recovered(&mut recovery, &aapl).await.is_empty());
@@ -123,7 +123,7 @@ async fn what_a_connection_missed_is_asked_for_once() {
     assert_eq!(recovered(&mut recovery, &aapl).await, [999]);
     // What happened in the minute of the connection is looked at when it is over, and was heard.
     past.minutes.lock().unwrap().push(1000);
-    recovery.passed_on("AAPL", begin_of(1000));
+    recovery.heard("AAPL", begin_of(1000));
     let asked = past.asked.lock().unwrap().len();
     pass(80).await;
     assert!(recovered(&mut recovery, &aapl).await.is_empty());
@@ -146,7 +146,7 @@ async fn what_the_process_before_us_did_not_hear_is_asked_for() {
     let mut recovery = recovery(&past);
     let aapl = confirmed(&["AAPL"]);
     recovery.connected();
-    recovery.passed_on("AAPL", begin_of(999));
+    recovery.heard("AAPL", begin_of(999));
     assert!(
         recovered(&mut recovery, &aapl).await.is_empty(),
         "the bus does not answer"
@@ -174,7 +174,7 @@ async fn a_frame_that_cannot_be_read_may_have_been_a_bar() {
     let mut recovery = recovery(&past);
     let aapl = confirmed(&["AAPL"]);
     recovery.connected();
-    recovery.passed_on("AAPL", begin_of(999));
+    recovery.heard("AAPL", begin_of(999));
     recovery.doubt();
     assert!(recovered(&mut recovery, &aapl).await.is_empty());
     past.minutes.lock().unwrap().extend([998, 999, 1000]);
@@ -195,13 +195,38 @@ async fn a_frame_that_cannot_be_read_may_have_been_a_bar() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn minutes_without_a_bar_of_any_symbol_are_looked_at() {
+    let past = Past::default();
+    past.minutes.lock().unwrap().extend(900..=999);
+    let mut recovery = recovery(&past);
+    let both = confirmed(&["AAPL", "MSFT"]);
+    recovery.connected();
+    // One that trades now and then is nothing to ask about.
+    recovery.heard("MSFT", begin_of(980));
+    for minute in 981..=990 {
+        recovery.heard("AAPL", begin_of(minute));
+    }
+    recovery.heard("MSFT", begin_of(990));
+    recovered(&mut recovery, &both).await;
+    assert_eq!((recovery.due(), past.asked.lock().unwrap().len()), (None, 0));
+    // The stream was mute, and says nothing of it.
+    recovery.heard("AAPL", begin_of(995));
+    pass(75).await;
+    let mut missed = recovered(&mut recovery, &both).await;
+    missed.sort_unstable();
+    let of_both: Vec<i64> = (991..=994).flat_map(|minute| [minute, minute]).collect();
+    assert_eq!(missed, of_both);
+    assert_eq!(recovery.due(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_wanted_was_not_missed() {
     let past = Past::default();
     past.minutes.lock().unwrap().extend(900..=1002);
     let mut recovery = recovery(&past);
     recovery.connected();
-    recovery.passed_on("AAPL", begin_of(990));
-    recovery.passed_on("MSFT", begin_of(990));
+    recovery.heard("AAPL", begin_of(990));
+    recovery.heard("MSFT", begin_of(990));
     recovery.confirmed();
     assert!(recovered(&mut recovery, &confirmed(&["MSFT"])).await.is_empty());
     recovery.connected();

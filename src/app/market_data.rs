@@ -33,6 +33,7 @@ const SESSION_PAUSES: (Duration, Duration) = (Duration::from_secs(900), Duration
 struct Luggage {
     config: MarketDataConfig,
     orders: Connection,
+    data_stream: String,
     venue: rest::Endpoint,
     pacer: crate::alpaca::Pacer,
     credential: Credential,
@@ -56,6 +57,7 @@ pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks, connection: &Connection,
     let luggage = Luggage {
         config: config.market_data.clone(),
         orders: connection.clone(),
+        data_stream: config.objects.data_stream.clone(),
         venue: rest::Endpoint {
             base_url: config.alpaca.base_url.clone(),
             credential: daemon.credential.clone(),
@@ -188,6 +190,8 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
                     class: stream.class,
                     feed: stream.feed.clone(),
                     connection: connection.clone(),
+                    data_stream: luggage.data_stream.clone(),
+                    subjects: luggage.subjects.clone(),
                     clock: luggage.clock.clone(),
                 },
                 luggage.clock.clone(),

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use super::{Daemon, Ended};
 use crate::alpaca::rest::{self, ReadError};
 use crate::backoff::{Backoff, Reason};
-use crate::bus::{Beats, Bucket, Census, Connection, Difference, Lease, Move, Severity, Topology};
+use crate::bus::{Beats, Bucket, Census, Connection, Difference, Lease, Link, Move, Severity, Topology};
 use crate::config::{ObjectNames, Provision};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
@@ -15,6 +16,8 @@ use crate::telemetry::{Chain, MetricsHandle, metrics};
 
 /// How often the NATS objects are compared with their declaration.
 const DRIFT_INTERVAL: Duration = Duration::from_secs(10);
+/// Pause before they are looked at on a connection that was made anew.
+const MADE_ANEW_PAUSE: Duration = Duration::from_millis(500);
 /// How often gauges are read.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest pause before the objects are looked at again during the start.
@@ -200,8 +203,13 @@ pub(super) async fn watch_drift(watch: DriftWatch) {
     let mut noticed: Vec<Difference> = Vec::new();
     let mut census: Option<Census> = None;
     let mut tick = tokio::time::interval(DRIFT_INTERVAL);
+    let mut link = watch.connection.link();
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}                            // cancel-safe: docs
+            // A server that was restarted has lost what was in memory.
+            () = made_anew(&mut link) => {}                  // cancel-safe: nothing is lost with it
+        }
         if !watch.connection.link().borrow().connected {
             continue;
         }
@@ -242,6 +250,17 @@ pub(super) async fn watch_drift(watch: DriftWatch) {
             Err(error) => debug!(%error, "the objects could not be counted"),
         }
     }
+}
+
+/// Waits until the connection is another one, and a moment longer: a server that begins answers with errors.
+async fn made_anew(link: &mut watch::Receiver<Link>) {
+    let known = link.borrow().generation;
+    let is_other = |link: &Link| link.connected && link.generation != known;
+    if link.wait_for(is_other).await.is_err() {
+        // The connection has ended, and with it everything.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(MADE_ANEW_PAUSE).await;
 }
 
 /// Asks for the account until the venue answers. Errs when it refuses our credentials, or they are another account's.

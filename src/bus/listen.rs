@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt as _};
 
 use super::Connection;
 use super::broadcast::LAST_BUCKET;
+use super::stored::{self, StoredError, Wanted};
 
 /// One message.
 #[derive(Clone, Debug)]
@@ -41,4 +42,14 @@ pub async fn last_value(connection: &Connection, key: &str) -> Option<Bytes> {
     let answer = connection.client().request(subject, Bytes::new()).await.ok()?;
     let is_value = answer.status.is_none_or(|status| status == StatusCode::OK);
     is_value.then_some(answer.payload)
+}
+
+/// The last message of a subject in a stream.
+pub async fn last_stored(
+    connection: &Connection,
+    stream: &str,
+    subject: &str,
+) -> Result<Option<Bytes>, StoredError> {
+    let message = stored::read(connection, stream, Wanted::Last(subject)).await?;
+    Ok(message.map(|message| message.payload))
 }

@@ -59,7 +59,7 @@ pub(super) enum Wanted<'a> {
 /// The stream could not be asked, or did not answer to the question.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct StoredError(String);
+pub struct StoredError(String);
 
 /// Reads one message through the stream's leader. `None`: there is none.
 pub(super) async fn read(

@@ -9,10 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::recovery::{Gap, GapSource};
 use crate::alpaca::data::History;
 use crate::bus::broadcast::LAST_BUCKET;
+use crate::bus::listen::last_stored;
 use crate::bus::{Bucket, Connection};
 use crate::clock::Clock;
 use crate::domain::market::{Bar, Channel, MarketClass};
 use crate::wire;
+use crate::wire::subject::Subjects;
 
 /// What lies further back is history, which is asked for and not told as news.
 const REACH: SignedDuration = SignedDuration::from_hours(24);
@@ -28,8 +30,12 @@ pub struct Gaps {
     pub class: MarketClass,
     /// The feed's name.
     pub feed: String,
-    /// Where last values are.
+    /// Where last values are, and the bars themselves.
     pub connection: Connection,
+    /// The stream of the bars.
+    pub data_stream: String,
+    /// How subjects are spelled.
+    pub subjects: Subjects,
     /// What time it is.
     pub clock: Clock,
 }
@@ -65,16 +71,26 @@ impl GapSource for Gaps {
     }
 
     fn newest(&self, symbols: Vec<String>) -> BoxFuture<'static, Result<HashMap<String, Timestamp>, String>> {
-        let connection = self.connection.clone();
+        let (connection, stream) = (self.connection.clone(), self.data_stream.clone());
+        let (subjects, class) = (self.subjects.clone(), self.class);
         async move {
-            let bucket = Bucket::open(&connection, LAST_BUCKET)
-                .await
-                .map_err(|error| error.to_string())?;
+            let fail = |error: &dyn std::error::Error| error.to_string();
+            // Kept in memory: after a restart of the server it may not be there.
+            let bucket = Bucket::open(&connection, LAST_BUCKET).await.ok();
             let read = async |symbol: String| {
-                let key = wire::subject::last_key(Channel::Bars, &symbol);
-                let entry = bucket.get(&key).await.map_err(|error| error.to_string())?;
-                let at = entry.and_then(|entry| wire::market::bar_time(&entry.value));
-                Ok::<_, String>(at.map(|at| (symbol, at)))
+                let mut newest = None;
+                if let Some(bucket) = &bucket {
+                    let key = wire::subject::last_key(Channel::Bars, &symbol);
+                    let entry = bucket.get(&key).await.map_err(|error| fail(&error))?;
+                    newest = entry.and_then(|entry| wire::market::bar_time(&entry.value));
+                }
+                if newest.is_none() {
+                    let subject = subjects.observation(class, Channel::Bars, &symbol);
+                    let last = last_stored(&connection, &stream, &subject).await;
+                    let last = last.map_err(|error| fail(&error))?;
+                    newest = last.and_then(|bar| wire::market::bar_time(&bar));
+                }
+                Ok::<_, String>(newest.map(|at| (symbol, at)))
             };
             let reads: Vec<_> = symbols.into_iter().map(|symbol| read(symbol).boxed()).collect();
             let known: Vec<_> = stream::iter(reads)

@@ -121,9 +121,11 @@ pub(crate) fn named(name: &str) -> Scenario {
 
 pub(crate) async fn mix(seed: u64) -> Report {
     let mut chance = Chance::new(seed);
+    let blows: Vec<Blow> = (0..MIXED).map(|_| *chance.among(&SHORT)).collect();
+    let names: Vec<String> = blows.iter().map(|blow| blow.name()).collect();
     let scenario = Scenario {
-        name: format!("market mix {seed}"),
-        blows: (0..MIXED).map(|_| *chance.among(&SHORT)).collect(),
+        name: format!("market mix {seed}: {}", names.join("; ")),
+        blows,
     };
     let mut report = scenario.run(seed, None).await;
     report.is_mix = true;
@@ -187,8 +189,12 @@ impl Scenario {
             // What it waited for in vain is said below, too.
             violations.push(wrong(Wrong::Lost, "", why));
         }
+        let log = arena.world.daemon.log();
         let mut report = trial.conclude(arena).await;
-        report.violations.extend(violations);
+        if !violations.is_empty() {
+            report.violations.extend(violations);
+            report.log = log;
+        }
         report
     }
 }

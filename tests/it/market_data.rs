@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::order::buy;
 use crate::support::world::{self, DATA_STREAM, Plan};
-use crate::support::{World, proto, until};
+use crate::support::{NatsServer, Release, World, proto, until};
 
 /// Longer than a busy machine takes for anything but a minute bar.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -260,6 +260,40 @@ async fn an_article_of_ten_megabytes_is_told_without_its_text_and_the_feed_lives
             "{encoding}: the connection is the first one"
         );
     }
+}
+
+#[tokio::test]
+async fn what_is_larger_than_the_server_takes_is_dropped_and_told() {
+    let nats = NatsServer::start_configured(Release::Recent, "max_payload: 65536\n").await;
+    let plan = Plan::new().set("ENABLE_NEWS_STREAM", "true");
+    let mut world = plan.start_on(nats).await;
+    world.daemon.ready().await;
+    let mut news = listen(&world, "nalpaca.data.v0.news.>").await;
+    until("the stream to be heard", async || {
+        let subscribed = metric(&world, "nalpaca_market_data_subscribed{class=\"news\"}").await?;
+        (subscribed == 1.0).then_some(())
+    })
+    .await;
+    for letters in [100_000, 1000] {
+        let fault = format!("news_stream: article {letters}");
+        world.sim.fault(&fault).expect("the simulator knows the fault");
+    }
+    loop {
+        let article = read(&heard(&mut news).await);
+        if article["headline"] == "Somebody writes a lot" {
+            let content = article["content"].as_str().unwrap_or_default();
+            assert_eq!(content.len(), 1000, "the one before it was not told");
+            break;
+        }
+    }
+    let line = "nalpaca_market_data_dropped_total{class=\"news\",channel=\"news\"}";
+    assert_eq!(metric(&world, line).await, Some(1.0));
+    assert!(
+        world
+            .daemon
+            .log()
+            .contains("larger than the server's max_payload")
+    );
 }
 
 #[tokio::test]

@@ -102,6 +102,14 @@ impl NatsServer {
         server
     }
 
+    /// Runs a server with these lines in its configuration.
+    pub(crate) async fn start_configured(release: Release, configuration: &str) -> Self {
+        let mut server = Self::reserve(release);
+        fs::write(server.config_path(), configuration).expect("write the server's configuration");
+        server.run().await;
+        server
+    }
+
     /// Lets the daemon in, or not any more. A server that runs reads it at once.
     pub(crate) fn allow_daemon(&self, allowed: bool) {
         let daemon = if allowed {
@@ -159,7 +167,7 @@ impl NatsServer {
             .arg(self.port.to_string())
             .args(["--jetstream", "--store_dir"])
             .arg(self.scratch.path().join("store"))
-            .args(if self.guarded {
+            .args(if self.config_path().exists() {
                 vec!["--config".into(), self.config_path().into_os_string()]
             } else {
                 Vec::new()

@@ -143,28 +143,13 @@ async fn work(history: History, clock: Clock, mut job: Job) {
 /// What went wrong at the venue, for whoever asked: theirs to mend, or worth another try.
 fn refused(error: &HistoryError, clock: &Clock) -> Refused {
     let (code, message) = match error {
-        HistoryError::Refused {
-            status: 429,
-            again_at,
-            ..
-        } => {
+        HistoryError::TooOften { again_at } => {
             let seconds = again_at.map_or(60, |at| at.duration_since(clock.now()).as_secs().clamp(1, 60));
-            let words = format!("the venue has been asked too often; ask again in {seconds} s");
-            (429, words)
+            (429, format!("{error}; ask again in {seconds} s"))
         }
-        HistoryError::Refused {
-            status: 401 | 403,
-            words,
-            ..
-        } => (403, format!("the venue refuses: {words}")),
-        HistoryError::Refused {
-            status: 400 | 404 | 422,
-            words,
-            ..
-        } => (400, format!("the venue refuses: {words}")),
-        HistoryError::Refused { .. } | HistoryError::Failed(_) => {
-            (503, format!("the venue does not answer: {error}"))
-        }
+        HistoryError::NotAllowed(_) => (403, error.to_string()),
+        HistoryError::Wrong(_) => (400, error.to_string()),
+        HistoryError::Failed(_) => (503, error.to_string()),
     };
     Refused { code, message }
 }
@@ -176,17 +161,13 @@ mod tests {
     #[test]
     fn what_the_venue_says_is_passed_on_with_a_number_to_act_by() {
         let clock = Clock::system();
-        let refusal = |status, again_at| HistoryError::Refused {
-            status,
-            words: "subscription does not permit querying recent SIP data".to_owned(),
-            again_at,
-        };
+        let words = || "subscription does not permit querying recent SIP data".to_owned();
+        let too_often = |again_at| HistoryError::TooOften { again_at };
         for (error, code, said) in [
-            (refusal(403, None), 403, "recent SIP data"),
-            (refusal(422, None), 400, "recent SIP data"),
-            (refusal(429, None), 429, "in 60 s"),
-            (refusal(429, Some(clock.now())), 429, "in 1 s"),
-            (refusal(504, None), 503, "HTTP 504"),
+            (HistoryError::NotAllowed(words()), 403, "recent SIP data"),
+            (HistoryError::Wrong(words()), 400, "recent SIP data"),
+            (too_often(None), 429, "in 60 s"),
+            (too_often(Some(clock.now())), 429, "in 1 s"),
             (HistoryError::Failed("cut off".to_owned()), 503, "cut off"),
         ] {
             let refused = refused(&error, &clock);

@@ -32,21 +32,23 @@ pub struct History {
     credential: Credential,
 }
 
-/// The past could not be had. The words are the venue's, where it had any.
+/// The past could not be had, by what whoever asked can do. The words are the venue's, where it had any.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
-    /// The venue answered, and refused.
-    #[error("HTTP {status}: {words}")]
-    Refused {
-        /// HTTP's number.
-        status: u16,
-        /// What it said.
-        words: String,
+    /// Ask later.
+    #[error("the venue has been asked too often")]
+    TooOften {
         /// When it may be asked again, where it said so.
         again_at: Option<Timestamp>,
     },
-    /// It did not answer, or nothing that can be read.
-    #[error("{0}")]
+    /// These keys, or their plan, do not have it.
+    #[error("the venue refuses: {0}")]
+    NotAllowed(String),
+    /// The question is wrong.
+    #[error("the venue refuses: {0}")]
+    Wrong(String),
+    /// No answer, or none that can be read. Ask again.
+    #[error("the venue does not answer: {0}")]
     Failed(String),
 }
 
@@ -212,10 +214,11 @@ impl History {
             body.extend_from_slice(&part);
         }
         if !status.is_success() {
-            return Err(HistoryError::Refused {
-                status: status.as_u16(),
-                words: words(&body),
-                again_at,
+            return Err(match status.as_u16() {
+                429 => HistoryError::TooOften { again_at },
+                401 | 403 => HistoryError::NotAllowed(words(&body)),
+                400 | 404 | 422 => HistoryError::Wrong(words(&body)),
+                other => HistoryError::Failed(format!("HTTP {other}: {}", words(&body))),
             });
         }
         serde_json::from_slice(&body).map_err(HistoryError::of)

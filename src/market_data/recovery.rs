@@ -165,12 +165,22 @@ impl<G: GapSource> Recovery<G> {
 
     /// A connection begins.
     pub(super) fn connected(&mut self) {
-        self.before = self.minutes.clone();
-        self.filled.clear();
-        if let Some(Work::Look(_, edge)) = self.work.take() {
-            let until = self.edge.map_or(edge.until, |later| later.until);
-            self.edge = Some(Edge { until, ..edge });
+        match self.work.take() {
+            Some(Work::Look(_, edge)) => {
+                let until = self.edge.map_or(edge.until, |later| later.until);
+                self.edge = Some(Edge { until, ..edge });
+            }
+            Some(Work::Fill(_, symbols)) => symbols.iter().for_each(|symbol| {
+                self.filled.remove(symbol);
+            }),
+            Some(Work::Recall(..)) | None => {}
         }
+        // A gap that was not filled yet is still one, whatever was heard since.
+        let mut before = self.minutes.clone();
+        let filled = std::mem::take(&mut self.filled);
+        let unfilled = std::mem::take(&mut self.before).into_iter();
+        before.extend(unfilled.filter(|(symbol, _)| !filled.contains(symbol)));
+        self.before = before;
         if !self.before.is_empty() {
             self.doubt();
         }

@@ -195,6 +195,29 @@ async fn a_frame_that_cannot_be_read_may_have_been_a_bar() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gap_that_was_not_filled_before_the_next_one_is_filled_with_it() {
+    let past = Past::default();
+    past.minutes.lock().unwrap().extend(800..=999);
+    let mut recovery = recovery(&past);
+    let aapl = confirmed(&["AAPL"]);
+    recovery.connected();
+    recovered(&mut recovery, &aapl).await;
+    recovery.heard("AAPL", begin_of(850));
+    recovery.connected();
+    recovery.heard("AAPL", begin_of(999));
+    *past.fails.lock().unwrap() = 1;
+    assert!(
+        recovered(&mut recovery, &aapl).await.is_empty(),
+        "the venue does not answer"
+    );
+    // It breaks again before it does.
+    recovery.connected();
+    pass(15).await;
+    let missed: Vec<i64> = (851..=998).collect();
+    assert_eq!(recovered(&mut recovery, &aapl).await, missed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn minutes_without_a_bar_of_any_symbol_are_looked_at() {
     let past = Past::default();
     past.minutes.lock().unwrap().extend(900..=999);

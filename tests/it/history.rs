@@ -11,6 +11,7 @@ use nalpaca::clock::Clock;
 use nalpaca::sim::Endpoint;
 use serde_json::{Value, json};
 
+use crate::market_data;
 use crate::support::daemon::{Environment, Finished, spawn};
 use crate::support::scratch::Scratch;
 use crate::support::world::{Plan, World};
@@ -25,20 +26,7 @@ fn day(ago: i32) -> Date {
 
 /// Asks for bars, in JSON. The answer, or the number and the words of what is wrong.
 async fn ask(world: &World, question: &Value) -> Result<Value, (String, String)> {
-    let client = world.jetstream.client();
-    let answer = until("the service to answer", async || {
-        let question = question.to_string().into();
-        client.request("nalpaca.svc.v0.bars.history", question).await.ok()
-    })
-    .await;
-    let header = |name: &str| {
-        let headers = answer.headers.as_ref()?;
-        Some(headers.get(name)?.as_str().to_owned())
-    };
-    match header("Nats-Service-Error-Code") {
-        Some(code) => Err((code, header("Nats-Service-Error").unwrap_or_default())),
-        None => Ok(serde_json::from_slice(&answer.payload).expect("it answers in JSON")),
-    }
+    market_data::ask(world, "bars.history", question).await
 }
 
 fn bars_of(answer: &Value) -> Vec<Value> {

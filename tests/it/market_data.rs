@@ -427,7 +427,7 @@ async fn wrong_keys_of_a_feed_are_told_and_orders_go_on() {
 }
 
 /// Asks the service, in JSON. The answer, or the number and the words of what is wrong.
-async fn ask(world: &World, endpoint: &str, question: &Value) -> Result<Value, (String, String)> {
+pub(crate) async fn ask(world: &World, endpoint: &str, question: &Value) -> Result<Value, (String, String)> {
     let payload = if question.is_null() {
         Vec::new()
     } else {

@@ -144,7 +144,7 @@ reference: ## Write docs/reference from the code and proto/
 python-proto: ## Generate Python classes from proto/ into examples/python/gen
 	$(TOOLS) python
 	@mkdir -p examples/python/gen
-	PYTHONPATH=.tools/python $(PYTHON) -m grpc_tools.protoc -I proto --python_out examples/python/gen --pyi_out examples/python/gen tradesvc/v0/tradesvc.proto stream/v0/stream.proto
+	PYTHONPATH=.tools/python $(PYTHON) -m grpc_tools.protoc -I proto --python_out examples/python/gen --pyi_out examples/python/gen tradesvc/v0/tradesvc.proto tradesvc/v0/service.proto stream/v0/stream.proto
 
 .PHONY: compose
 compose: ## Build the image (needs docker)

@@ -8,7 +8,11 @@
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
 
-const FILES: [&str; 2] = ["tradesvc/v0/tradesvc.proto", "stream/v0/stream.proto"];
+const FILES: [&str; 3] = [
+    "tradesvc/v0/tradesvc.proto",
+    "tradesvc/v0/service.proto",
+    "stream/v0/stream.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

@@ -7,9 +7,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-#[cfg(test)]
-use crate::domain::GatewayMode;
-use crate::domain::{Condition, ConditionName, GatewayState};
+use crate::domain::{Condition, ConditionName, GatewayState, ModeChange};
 
 /// The one way to the gateway's state. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -56,12 +54,13 @@ impl Gateway {
         });
     }
 
-    /// Sets what is let through, for tests of the desk.
-    #[cfg(test)]
-    pub(crate) fn set_mode(&self, mode: GatewayMode, reason: &str) {
+    /// Sets what is let through. It holds for everything whose last check is still to come when this returns.
+    pub fn set_mode(&self, change: &ModeChange) {
         self.state.send_modify(|state| {
-            state.mode = mode;
-            state.mode_reason = reason.to_owned();
+            state.mode = change.mode;
+            state.mode_reason.clone_from(&change.reason);
+            state.mode_by.clone_from(&change.by);
+            state.mode_since = Some(change.at);
         });
     }
 
@@ -83,6 +82,12 @@ impl Gateway {
     /// Whether a condition stands now.
     pub fn has(&self, name: ConditionName) -> bool {
         self.state.borrow().has(name)
+    }
+
+    /// Waits until the state is such. Cancel-safe.
+    pub async fn until(&self, is_so: impl Fn(&GatewayState) -> bool) {
+        // As below.
+        let _ = self.state.subscribe().wait_for(is_so).await;
     }
 
     /// Waits until a condition does not stand. Cancel-safe.

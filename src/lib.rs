@@ -15,6 +15,7 @@ pub mod drop_copy;
 pub mod gateway;
 pub mod ledger;
 pub mod market_data;
+pub mod mode;
 pub mod orders;
 pub mod positions;
 pub mod service;

@@ -17,6 +17,7 @@ mod chair;
 mod desk;
 mod feeds;
 mod market_data;
+mod modes;
 mod secrets;
 mod signals;
 mod stages;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -42,6 +44,7 @@ use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
 use crate::market_data::{HistoryDesk, Switchboard};
+use crate::mode::Modes;
 use crate::service::{self, Service};
 use crate::telemetry::{MetricsHandle, metrics};
 use crate::wire::subject::Subjects;
@@ -93,6 +96,8 @@ struct Daemon {
     venue: rest::Client,
     credential: Credential,
     account: KnownAccount,
+    /// How often a signal asked for a halt.
+    halts: watch::Sender<u64>,
     /// Told to stop.
     stop: CancellationToken,
 }
@@ -124,11 +129,13 @@ impl Daemon {
             venue,
             credential,
             account: KnownAccount::default(),
+            halts: watch::Sender::new(0),
             stop,
         })
     }
 
     async fn run(&self, tasks: &mut Tasks, metrics: MetricsHandle) -> anyhow::Result<Ended> {
+        tasks.helper("halts", modes::count_signals(self.halts.clone()));
         self.gateway.raise(ConditionName::Reconciling, "starting", true);
         let (started, readiness) = Readiness::new(self.gateway.watch());
         let beats = Beats::default();
@@ -313,6 +320,20 @@ impl Daemon {
         Ok(stop)
     }
 
+    /// Lets the mode hold that was kept, before anything else begins, and has it changed by whoever may.
+    async fn take_up_mode(&self, tasks: &mut Tasks, bucket: &Bucket, journal: &Journal) -> Modes {
+        let (gateway, clock) = (self.gateway.clone(), self.clock.clone());
+        let modes = Modes::take_up(gateway, bucket.clone(), journal.clone(), clock).await;
+        tasks.helper("mode", modes.clone().keep());
+        let instance = self.config.instance.clone();
+        let signals = modes::follow_signals(modes.clone(), self.halts.clone(), instance.clone());
+        tasks.helper("halt by signal", signals);
+        if let Some(file) = self.config.halt_file.clone() {
+            tasks.helper("halt by file", modes::follow_file(modes.clone(), file, instance));
+        }
+        modes
+    }
+
     /// Registers the service, and answers what it is asked.
     fn serve_questions(
         &self,
@@ -320,12 +341,14 @@ impl Daemon {
         connection: &Connection,
         bucket: &Bucket,
         switchboard: Switchboard,
+        modes: Modes,
     ) {
         let (asked, questions) = bus::service::channel();
         let (subjects, prefix) = (self.subjects.clone(), self.config.prefix.clone());
         let registered = bus::service::serve(connection.clone(), subjects, prefix, service::ENDPOINTS, asked);
         tasks.helper("service registration", registered);
         let service = Service {
+            modes,
             switchboard,
             bucket: bucket.clone(),
             history: HistoryDesk::new(
@@ -369,6 +392,8 @@ impl Daemon {
             names: names.clone(),
         };
         tasks.helper("drift", stages::watch_drift(watch));
+        let modes = self.take_up_mode(tasks, &bucket, &journal).await;
+        self.serve_questions(tasks, connection, &bucket, switchboard.clone(), modes);
         // What the process before us left is disowned before anything can keep us waiting.
         let mirror = feeds::start_mirror(self, tasks, connection, &bucket);
         if let Err(refused) = stages::account(self).await {
@@ -381,8 +406,7 @@ impl Daemon {
         };
         feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
         desk::start(self, tasks, connection, beats, ledger, journal, lease).await;
-        market_data::start(self, tasks, connection, switchboard.clone());
-        self.serve_questions(tasks, connection, &bucket, switchboard);
+        market_data::start(self, tasks, connection, switchboard);
         if draining {
             let seen_through = stages::finish_move(
                 self.topology.clone(),

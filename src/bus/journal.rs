@@ -14,7 +14,7 @@ use super::Connection;
 use super::lease::{Lease, NotLeading};
 use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
-use crate::domain::{CommandKind, ExecutionReport, Outcome};
+use crate::domain::{CommandKind, ExecutionReport, ModeChange, Outcome};
 use crate::telemetry::trace;
 use crate::trial::{self, Bug, Point};
 use crate::wire::subject::Subjects;
@@ -265,6 +265,13 @@ impl Journal {
             }
         }
         Ok(refused_at.or(Some(last.stored_at)))
+    }
+
+    /// Stores a change of what is let through.
+    pub async fn mode(&self, change: &ModeChange) -> Result<(), PublishError> {
+        let message = wire::service::mode_change(change, true);
+        let id = format!("mode:{}", change.id);
+        self.store(&self.subjects.modes(), &id, &message, None).await
     }
 
     /// Stores what could not be read.

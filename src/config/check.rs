@@ -332,6 +332,7 @@ fn build(settings: &mut Settings, source: &dyn Source) -> Config {
         log: log(settings),
         trace: trace(settings),
         shutdown_timeout: settings.duration("SHUTDOWN_TIMEOUT"),
+        halt_file: settings.path("HALT_FILE"),
         warnings: Vec::new(),
     }
 }

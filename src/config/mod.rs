@@ -63,6 +63,8 @@ pub struct Config {
     pub trace: Option<TraceConfig>,
     /// Longest wait for work in hand when the daemon is told to stop.
     pub shutdown_timeout: Duration,
+    /// While this file is there, the gateway is halted.
+    pub halt_file: Option<PathBuf>,
     /// What was accepted but will not do what it seems to; logged once at start.
     pub warnings: Vec<String>,
 }

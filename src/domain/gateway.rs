@@ -12,7 +12,7 @@ pub enum GatewayMode {
     ReduceOnly,
     /// Cancels.
     CancelOnly,
-    /// Nothing at all begins.
+    /// Cancels, as before; the word says that something is wrong and that a person must look.
     Halted,
 }
 
@@ -29,6 +29,66 @@ impl GatewayMode {
             Self::Halted => "halted",
         }
     }
+
+    /// How much is kept out: of two modes the stricter one is the greater number.
+    pub const fn strictness(self) -> u8 {
+        match self {
+            Self::Normal => 0,
+            Self::ReduceOnly => 1,
+            Self::CancelOnly => 2,
+            Self::Halted => 3,
+        }
+    }
+}
+
+/// How a mode was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeSource {
+    /// Nobody has asked.
+    Start,
+    /// A question to the service; the command line asks there, too.
+    Service,
+    /// A signal to the process.
+    Signal,
+    /// A file that is there.
+    File,
+    /// A limit that was reached.
+    Limit,
+}
+
+impl ModeSource {
+    /// Every source.
+    pub const ALL: [Self; 5] = [Self::Start, Self::Service, Self::Signal, Self::File, Self::Limit];
+
+    /// The word used in logs and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Service => "service",
+            Self::Signal => "signal",
+            Self::File => "file",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// A change of what is let through: what, who, when and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeChange {
+    /// Which change.
+    pub id: uuid::Uuid,
+    /// What is let through from now on.
+    pub mode: GatewayMode,
+    /// What was let through before.
+    pub previous: GatewayMode,
+    /// Why, for people.
+    pub reason: String,
+    /// Who asked, as they said.
+    pub by: String,
+    /// How they asked.
+    pub source: ModeSource,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Which venue the gateway faces.
@@ -138,6 +198,10 @@ pub struct GatewayState {
     pub mode: GatewayMode,
     /// Why the mode is what it is.
     pub mode_reason: String,
+    /// Who set it, as they said. Empty while nobody has.
+    pub mode_by: String,
+    /// Since when it is what it is.
+    pub mode_since: Option<Timestamp>,
     /// What is wrong now.
     pub conditions: Vec<Condition>,
 }

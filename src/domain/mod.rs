@@ -27,7 +27,7 @@ pub use command::{
 };
 pub use execution::{AssetClass, ExecutionReport, Order, OrderStatus};
 pub use fill::FillActivity;
-pub use gateway::{Condition, ConditionName, Environment, GatewayMode, GatewayState};
+pub use gateway::{Condition, ConditionName, Environment, GatewayMode, GatewayState, ModeChange, ModeSource};
 pub use ids::{ClientOrderId, OrderId};
 pub use lease::LeaseRecord;
 pub use money::{Notional, Percent, Price, Quantity};

@@ -41,30 +41,33 @@ pub(super) fn passage(
     if deadline.is_some_and(|deadline| now >= deadline) {
         return Passage::Closed(Verdict::Expired);
     }
-    let denied = |mode: &str| {
-        let why = if state.mode_reason.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", state.mode_reason)
-        };
-        let message = format!("the gateway is {mode} and takes no new orders{why}");
-        Passage::Closed(Verdict::Denied {
-            reason: DenialReason::Mode,
-            message,
-        })
-    };
-    match state.mode {
-        GatewayMode::Normal => {}
-        GatewayMode::ReduceOnly if reduces => {}
-        // Of other orders it is not known here yet whether they reduce a position; until it is, none is let through.
-        GatewayMode::ReduceOnly => return denied("in mode reduce-only"),
-        GatewayMode::CancelOnly => return denied("in mode cancel-only"),
-        GatewayMode::Halted => return denied("halted"),
+    if let Some(denied) = denial(state, reduces) {
+        return Passage::Closed(denied);
     }
     match state.hold() {
         Some(condition) => Passage::Wait(format!("{}: {}", condition.name.as_str(), condition.reason)),
         None => Passage::Open,
     }
+}
+
+/// What the mode makes of a command that creates an order; `None`: it lets it through.
+pub(super) fn denial(state: &GatewayState, reduces: bool) -> Option<Verdict> {
+    let mode = match state.mode {
+        GatewayMode::Normal => return None,
+        GatewayMode::ReduceOnly if reduces => return None,
+        GatewayMode::ReduceOnly => "in mode reduce-only, and takes no order that could enlarge a position",
+        GatewayMode::CancelOnly => "in mode cancel-only, and takes no new orders",
+        GatewayMode::Halted => "halted, and takes no new orders",
+    };
+    let why = if state.mode_reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", state.mode_reason)
+    };
+    Some(Verdict::Denied {
+        reason: DenialReason::Mode,
+        message: format!("the gateway is {mode}{why}"),
+    })
 }
 
 #[cfg(test)]

@@ -160,6 +160,9 @@ async fn send_once<V: Venue>(
     let (_in_flight, permit) = match leave_to_send(dealer, submission).instrument(gate).await {
         Leave::Granted(in_flight, permit) => (in_flight, permit),
         Leave::Canceled => return Step::Again,
+        // Whoever may be at the venue already cannot be denied; whether it is there must be found out.
+        Leave::Shut(_) if doubt.is_some() => return Step::Ask(Instant::now()),
+        Leave::Shut(verdict) => return Step::Done(verdict),
         Leave::Stopping => return Step::Stopping,
         Leave::Late => return Step::Late,
     };
@@ -283,6 +286,8 @@ enum Leave<'a> {
     Granted(SemaphorePermit<'a>, Permit),
     /// Some order was, perhaps this one.
     Canceled,
+    /// The mode lets no such order through.
+    Shut(Verdict),
     Stopping,
     Late,
 }
@@ -312,7 +317,21 @@ async fn leave_to_send<'a, V: Venue>(dealer: &'a Dealer<V>, submission: &Submiss
         () = dealer.stop.cancelled() => Leave::Stopping,             // cancel-safe: level-triggered
         (in_flight, permit) = granted => Leave::Granted(in_flight, permit), // cancel-safe: all waits are
         () = dealer.marks.next() => Leave::Canceled,                 // cancel-safe: marks are looked at again
+        verdict = shut(dealer, submission.reduces) => Leave::Shut(verdict), // cancel-safe: level-triggered
         () = dealer.until(submission.deadline) => Leave::Late,       // cancel-safe: nothing is lost but time
+    }
+}
+
+/// Waits until the mode lets no such order through.
+async fn shut<V: Venue>(dealer: &Dealer<V>, reduces: bool) -> Verdict {
+    loop {
+        dealer
+            .gateway
+            .until(|state| gate::denial(state, reduces).is_some())
+            .await;
+        if let Some(verdict) = gate::denial(&dealer.gateway.state(), reduces) {
+            return verdict;
+        }
     }
 }
 

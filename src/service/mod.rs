@@ -11,7 +11,10 @@ use tracing::{info, warn};
 use crate::bus::Bucket;
 use crate::bus::service::{Answer, Endpoint, Question, Refused};
 use crate::clock::Clock;
+use crate::domain::{GatewayMode, ModeSource};
 use crate::market_data::{HistoryDesk, Switchboard};
+use crate::mode::{ModeWish, Modes, NotChanged};
+use crate::wire;
 use crate::wire::subscriptions::{self, FeedReport, Wish};
 use crate::wire::{Encoded, history};
 
@@ -23,8 +26,28 @@ const ADD: &str = "subscriptions.add";
 const REMOVE: &str = "subscriptions.remove";
 const HISTORY: &str = "bars.history";
 
+/// What asks for a mode, and which.
+const MODES: [(&str, GatewayMode); 4] = [
+    ("admin.halt", GatewayMode::Halted),
+    ("admin.resume", GatewayMode::Normal),
+    ("admin.reduce_only", GatewayMode::ReduceOnly),
+    ("admin.cancel_only", GatewayMode::CancelOnly),
+];
+
+const fn admin(name: &'static str) -> Endpoint {
+    Endpoint {
+        name,
+        request: wire::service::MODE_REQUEST,
+        reply: wire::service::MODE_CHANGE,
+    }
+}
+
 /// Everything that can be asked.
 pub const ENDPOINTS: &[Endpoint] = &[
+    admin(MODES[0].0),
+    admin(MODES[1].0),
+    admin(MODES[2].0),
+    admin(MODES[3].0),
     Endpoint {
         name: LIST,
         request: "",
@@ -52,6 +75,8 @@ const AT_ONCE: usize = 32;
 
 /// Answers questions.
 pub struct Service {
+    /// What is let through.
+    pub modes: Modes,
     /// Who wants to hear what.
     pub switchboard: Switchboard,
     /// Where wishes are kept.
@@ -121,12 +146,35 @@ impl Office {
             ADD => self.change(&question, true).await,
             REMOVE => self.change(&question, false).await,
             HISTORY => self.history(&question).await,
+            other if let Some((_, mode)) = MODES.iter().find(|(name, _)| *name == other) => {
+                self.set_mode(&question, *mode).await
+            }
             other => Err(Refused {
                 code: 404,
                 message: format!("nobody answers to {other}"),
             }),
         };
         question.answer(answer).await;
+    }
+
+    async fn set_mode(&self, question: &Question, mode: GatewayMode) -> Result<Answer, Refused> {
+        let asked = wire::service::read_mode_request(question.content_type(), question.payload())
+            .map_err(|error| bad(&error))?;
+        let wish = ModeWish {
+            mode,
+            reason: asked.reason,
+            by: asked.by,
+            source: ModeSource::Service,
+        };
+        let changed = self.service.modes.change(wish).await;
+        let (change, kept) = changed.map_err(|error| Refused {
+            code: match error {
+                NotChanged::NotKept { .. } => 503,
+                NotChanged::Overtaken { .. } | NotChanged::Held(_) => 409,
+            },
+            message: error.to_string(),
+        })?;
+        Answer::new(wire::service::mode_change(&change, kept), question.is_json())
     }
 
     async fn history(&self, question: &Question) -> Result<Answer, Refused> {

@@ -403,7 +403,7 @@ fn advanced(given: &pb::AdvancedInstructions) -> Read<AdvancedInstructions> {
     })
 }
 
-fn instant(field: &str, given: Option<&prost_types::Timestamp>) -> Read<Option<Timestamp>> {
+pub(super) fn instant(field: &str, given: Option<&prost_types::Timestamp>) -> Read<Option<Timestamp>> {
     let Some(given) = given else { return Ok(None) };
     Timestamp::new(given.seconds, given.nanos)
         .map(Some)

@@ -38,7 +38,7 @@ pub(super) fn encoded<M: Message>(schema: &'static str, message: &M) -> Encoded 
     }
 }
 
-fn instant(at: Timestamp) -> prost_types::Timestamp {
+pub(super) fn instant(at: Timestamp) -> prost_types::Timestamp {
     let mut written = prost_types::Timestamp {
         seconds: at.as_second(),
         nanos: at.subsec_nanosecond(),
@@ -48,7 +48,7 @@ fn instant(at: Timestamp) -> prost_types::Timestamp {
     written
 }
 
-fn maybe_instant(at: Option<Timestamp>) -> Option<prost_types::Timestamp> {
+pub(super) fn maybe_instant(at: Option<Timestamp>) -> Option<prost_types::Timestamp> {
     at.map(instant)
 }
 
@@ -671,6 +671,16 @@ pub struct MarketDataReport {
     pub observed_at: Option<Timestamp>,
 }
 
+/// What is let through.
+pub(super) const fn gateway_mode(mode: GatewayMode) -> pb::GatewayMode {
+    match mode {
+        GatewayMode::Normal => pb::GatewayMode::Normal,
+        GatewayMode::ReduceOnly => pb::GatewayMode::ReduceOnly,
+        GatewayMode::CancelOnly => pb::GatewayMode::CancelOnly,
+        GatewayMode::Halted => pb::GatewayMode::Halted,
+    }
+}
+
 /// The gateway's state, and how market data goes.
 pub fn state(state: &GatewayState, feeds: &[MarketDataReport], context: &StateContext<'_>) -> Encoded {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -690,17 +700,13 @@ pub fn state(state: &GatewayState, feeds: &[MarketDataReport], context: &StateCo
         since: Some(instant(condition.since)),
         holds_orders: condition.holds_orders,
     };
-    let mode = match state.mode {
-        GatewayMode::Normal => pb::GatewayMode::Normal,
-        GatewayMode::ReduceOnly => pb::GatewayMode::ReduceOnly,
-        GatewayMode::CancelOnly => pb::GatewayMode::CancelOnly,
-        GatewayMode::Halted => pb::GatewayMode::Halted,
-    };
     encoded(
         "tradesvc.v0.GatewayState",
         &pb::GatewayState {
-            mode: mode.into(),
+            mode: gateway_mode(state.mode).into(),
             mode_reason: state.mode_reason.clone(),
+            mode_by: state.mode_by.clone(),
+            mode_since: maybe_instant(state.mode_since),
             conditions: state.conditions.iter().map(condition).collect(),
             at: Some(instant(context.at)),
             instance: context.instance.to_owned(),

@@ -9,6 +9,7 @@ pub mod history;
 mod json;
 pub mod market;
 mod proto;
+pub mod service;
 pub mod subject;
 pub mod subscriptions;
 

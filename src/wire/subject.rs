@@ -200,6 +200,11 @@ impl Subjects {
         format!("{}.journal.v0.updates.>", self.prefix)
     }
 
+    /// Where changes of what is let through go.
+    pub fn modes(&self) -> String {
+        format!("{}.journal.v0.modes", self.prefix)
+    }
+
     /// Where what could not be read goes.
     pub fn dead(&self, kind: Option<CommandKind>) -> String {
         format!(

@@ -61,7 +61,8 @@ const PLAN: &[(&str, May)] = &[
         "market_data",
         Above(&["alpaca", "bus", "wire", "gateway", "config"]),
     ),
-    ("service", Above(&["bus", "market_data", "wire"])),
+    ("mode", Above(&["bus", "gateway", "wire"])),
+    ("service", Above(&["bus", "market_data", "mode", "wire"])),
     // Wiring.
     ("admin", Above(&[])),
     (
@@ -76,6 +77,7 @@ const PLAN: &[(&str, May)] = &[
             "ledger",
             "orders",
             "market_data",
+            "mode",
             "positions",
             "service",
             "wire",

@@ -11,7 +11,6 @@ use nalpaca::clock::Clock;
 use nalpaca::sim::Endpoint;
 use serde_json::{Value, json};
 
-use crate::market_data;
 use crate::support::daemon::{Environment, Finished, spawn};
 use crate::support::scratch::Scratch;
 use crate::support::world::{Plan, World};
@@ -26,7 +25,7 @@ fn day(ago: i32) -> Date {
 
 /// Asks for bars, in JSON. The answer, or the number and the words of what is wrong.
 async fn ask(world: &World, question: &Value) -> Result<Value, (String, String)> {
-    market_data::ask(world, "bars.history", question).await
+    world.ask("bars.history", question).await
 }
 
 fn bars_of(answer: &Value) -> Vec<Value> {

@@ -12,6 +12,7 @@ mod holdings;
 mod judge;
 mod market_data;
 mod migration;
+mod modes;
 mod orders;
 mod permissions;
 mod poison;

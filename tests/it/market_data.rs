@@ -426,29 +426,6 @@ async fn wrong_keys_of_a_feed_are_told_and_orders_go_on() {
     assert_eq!(world.outcome("served").await["kind"], "OUTCOME_KIND_ACCEPTED");
 }
 
-/// Asks the service, in JSON. The answer, or the number and the words of what is wrong.
-pub(crate) async fn ask(world: &World, endpoint: &str, question: &Value) -> Result<Value, (String, String)> {
-    let payload = if question.is_null() {
-        Vec::new()
-    } else {
-        question.to_string().into_bytes()
-    };
-    let subject = format!("nalpaca.svc.v0.{endpoint}");
-    let client = world.jetstream.client();
-    let answer = until("the service to answer", async || {
-        client.request(subject.clone(), payload.clone().into()).await.ok()
-    })
-    .await;
-    let header = |name: &str| {
-        let headers = answer.headers.as_ref()?;
-        Some(headers.get(name)?.as_str().to_owned())
-    };
-    match header("Nats-Service-Error-Code") {
-        Some(code) => Err((code, header("Nats-Service-Error").unwrap_or_default())),
-        None => Ok(serde_json::from_slice(&answer.payload).expect("it answers in JSON")),
-    }
-}
-
 fn wish(class: &str, channel: &str, symbols: &[&str]) -> Value {
     json!({"subscriptions": [{"class": class, "channel": channel, "symbols": symbols}]})
 }
@@ -456,7 +433,8 @@ fn wish(class: &str, channel: &str, symbols: &[&str]) -> Value {
 #[tokio::test]
 async fn programs_say_what_they_want_to_hear_and_it_is_kept_over_a_restart() {
     let mut world = plan("STOCK", "", "").start().await;
-    let listed = ask(&world, "subscriptions.list", &Value::Null)
+    let listed = world
+        .ask("subscriptions.list", &Value::Null)
         .await
         .expect("an answer");
     assert_eq!(listed["feeds"][0]["class"], "stocks");
@@ -468,7 +446,8 @@ async fn programs_say_what_they_want_to_hear_and_it_is_kept_over_a_restart() {
 
     let quotes_of = wish("stocks", "quotes", &["AAPL", "BRK.B"]);
     for _ in 0..2 {
-        let added = ask(&world, "subscriptions.add", &quotes_of)
+        let added = world
+            .ask("subscriptions.add", &quotes_of)
             .await
             .expect("it is added");
         assert_eq!(added["confirmed"], quotes_of["subscriptions"], "{added}");
@@ -486,29 +465,27 @@ async fn programs_say_what_they_want_to_hear_and_it_is_kept_over_a_restart() {
     heard(&mut quotes).await;
 
     // Taken away, it is gone for good.
-    let removed = ask(
-        &world,
-        "subscriptions.remove",
-        &wish("stocks", "quotes", &["BRK.B"]),
-    )
-    .await;
+    let removed = world
+        .ask("subscriptions.remove", &wish("stocks", "quotes", &["BRK.B"]))
+        .await;
     let removed = removed.expect("it is removed");
     assert_eq!(
         removed["confirmed"],
         wish("stocks", "quotes", &["AAPL"])["subscriptions"],
         "{removed}"
     );
-    let removed = ask(
-        &world,
-        "subscriptions.remove",
-        &wish("stocks", "quotes", &["AAPL", "TSLA"]),
-    )
-    .await;
+    let removed = world
+        .ask(
+            "subscriptions.remove",
+            &wish("stocks", "quotes", &["AAPL", "TSLA"]),
+        )
+        .await;
     assert_eq!(removed.expect("it is removed")["confirmed"], Value::Null);
     world.daemon.kill9();
     world.daemon.run();
     world.daemon.ready().await;
-    let listed = ask(&world, "subscriptions.list", &Value::Null)
+    let listed = world
+        .ask("subscriptions.list", &Value::Null)
         .await
         .expect("an answer");
     assert_eq!(listed["confirmed"], Value::Null, "{listed}");
@@ -526,7 +503,8 @@ async fn what_somebody_listens_to_is_heard_where_that_is_switched_on() {
     let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.BRK=2EB").await;
     assert_eq!(read(&heard(&mut quotes).await)["symbol"], "BRK.B");
     assert_eq!(subscribed().await, Some(1.0));
-    let listed = ask(&world, "subscriptions.list", &Value::Null)
+    let listed = world
+        .ask("subscriptions.list", &Value::Null)
         .await
         .expect("an answer");
     assert_eq!(
@@ -561,14 +539,16 @@ async fn what_cannot_be_heard_is_answered_with_what_is_wrong() {
             "take it out of STOCK_STREAM_SYMBOLS",
         ),
     ] {
-        let (code, said) = ask(&world, endpoint, &question).await.expect_err("it is wrong");
+        let (code, said) = world.ask(endpoint, &question).await.expect_err("it is wrong");
         assert_eq!(code, "400", "{said}");
         assert!(said.contains(words), "{words:?} is not in {said:?}");
     }
     // The venue's own refusal is part of the answer.
     let many: Vec<String> = (0..31).map(|number| format!("X{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let added = ask(&world, "subscriptions.add", &wish("stocks", "quotes", &many)).await;
+    let added = world
+        .ask("subscriptions.add", &wish("stocks", "quotes", &many))
+        .await;
     let added = added.expect("it is answered");
     let refused = added["refused"].as_array().expect("a list");
     assert!(!refused.is_empty(), "{added}");
@@ -604,7 +584,8 @@ async fn the_service_is_found_and_says_nothing_where_commands_go() {
         let asked = client.publish_with_reply("nalpaca.svc.v0.subscriptions.list", reply, "".into());
         asked.await.expect("it is sent");
     }
-    ask(&world, "subscriptions.list", &Value::Null)
+    world
+        .ask("subscriptions.list", &Value::Null)
         .await
         .expect("others are answered");
     let after = world

@@ -327,6 +327,12 @@ pub const SECTIONS: &[Section] = &[
                 "Longest wait for work in hand when the daemon is told to stop.",
             ),
             Setting::new(
+                "HALT_FILE",
+                Kind::Path,
+                "",
+                "While this file is there, the gateway is halted; its first line is the reason.",
+            ),
+            Setting::new(
                 "LOG_LEVEL",
                 Kind::Choice(&["trace", "debug", "info", "warn", "warning", "err", "error", "off"]),
                 "info",

@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::dealer::{Dealer, Marks};
 use super::doubts::Doubts;
@@ -23,8 +24,8 @@ use crate::clock::Clock;
 use crate::domain::order::{Exits, Pricing, Side, Size, Structure, TimeInForce};
 use crate::domain::record::CancelMark;
 use crate::domain::{
-    ClientOrderId, CommandId, GatewayMode, NewOrder, Order, OrderId, OrderStatus, Placement, Price, Quantity,
-    Symbol, Verdict,
+    ClientOrderId, CommandId, GatewayMode, ModeChange, ModeSource, NewOrder, Order, OrderId, OrderStatus,
+    Placement, Price, Quantity, Symbol, Verdict,
 };
 use crate::gateway::Gateway;
 use fake::{FakeVenue, Look, Post};
@@ -144,7 +145,15 @@ impl Bench {
     }
 
     fn set_mode(&self, mode: GatewayMode) {
-        self.dealer.gateway.set_mode(mode, "test");
+        self.dealer.gateway.set_mode(&ModeChange {
+            id: Uuid::nil(),
+            mode,
+            previous: GatewayMode::Normal,
+            reason: "test".to_owned(),
+            by: String::new(),
+            source: ModeSource::Service,
+            at: began(),
+        });
     }
 
     /// Leaves the mark of a cancel that was published after the order.

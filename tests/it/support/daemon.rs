@@ -194,6 +194,11 @@ impl Daemon {
         Self::start(environment)
     }
 
+    /// Sends SIGUSR1.
+    pub(crate) fn tell_to_halt(&self) {
+        signal(self.child.as_ref().expect("the daemon was started"), "USR1");
+    }
+
     /// Sends SIGHUP.
     pub(crate) fn hang_up(&self) {
         signal(self.child.as_ref().expect("the daemon was started"), "HUP");

@@ -334,4 +334,27 @@ impl World {
     pub(crate) fn posts(&self) -> usize {
         self.sim.snapshot().requests_to(Endpoint::SubmitOrder)
     }
+
+    /// Asks the service, in JSON; null is an empty payload. The answer, or the number and the words of what is wrong.
+    pub(crate) async fn ask(&self, endpoint: &str, question: &Value) -> Result<Value, (String, String)> {
+        let payload = if question.is_null() {
+            Vec::new()
+        } else {
+            question.to_string().into_bytes()
+        };
+        let subject = format!("nalpaca.svc.v0.{endpoint}");
+        let client = self.jetstream.client();
+        let answer = until("the service to answer", async || {
+            client.request(subject.clone(), payload.clone().into()).await.ok()
+        })
+        .await;
+        let header = |name: &str| {
+            let headers = answer.headers.as_ref()?;
+            Some(headers.get(name)?.as_str().to_owned())
+        };
+        match header("Nats-Service-Error-Code") {
+            Some(code) => Err((code, header("Nats-Service-Error").unwrap_or_default())),
+            None => Ok(serde_json::from_slice(&answer.payload).expect("it answers in JSON")),
+        }
+    }
 }

@@ -5,6 +5,7 @@ pub mod alpaca;
 pub mod app;
 pub mod archive;
 pub mod backoff;
+pub mod blotter;
 pub mod bus;
 pub mod cli;
 pub mod clock;

@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
 use super::tasks::{Floor, Tasks};
+use crate::alpaca::rest;
 use crate::backoff::{Backoff, Reason};
 use crate::bus::{Beats, Connection, Journal, Lease, Puller};
 use crate::ledger::Ledger;
-use crate::orders::{Desk, Intake, Policy, Taken};
+use crate::orders::{Board, CancelDesk, Desk, Intake, Policy, Taken};
 
 /// Deliveries in hand for each POST that may be on the wire: the rest wait for their symbol's turn.
 const IN_HAND_PER_FLIGHT: usize = 8;
@@ -19,17 +20,31 @@ const CANCELS_IN_HAND: usize = 64;
 /// Deliveries on their way from the intakes to the desk. Full, the intakes wait; the stream keeps the rest.
 const TAKEN_MAX: usize = 16;
 
+/// What the desk works with in one term.
+pub(super) struct Wiring<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) beats: &'a Beats,
+    pub(super) ledger: Ledger,
+    pub(super) journal: Journal,
+    pub(super) lease: &'a Lease,
+    pub(super) board: Board,
+}
+
 /// Starts the desk and the intakes that feed it. All of them end when `stop` is cancelled and everything in hand
 /// is settled or handed back.
 pub(super) async fn start(
     daemon: &Daemon,
     tasks: &mut Tasks,
-    connection: &Connection,
-    beats: &Beats,
-    ledger: Ledger,
-    journal: Journal,
-    lease: &Lease,
-) {
+    wiring: Wiring<'_>,
+) -> CancelDesk<rest::Client> {
+    let Wiring {
+        connection,
+        beats,
+        ledger,
+        journal,
+        lease,
+        board,
+    } = wiring;
     let stop = tasks.stop_of(Floor::Desk);
     let orders = &daemon.config.orders;
     let names = &daemon.config.objects;
@@ -41,6 +56,8 @@ pub(super) async fn start(
     };
     let desk = Desk::new(
         daemon.venue.clone(),
+        daemon.blotter.clone(),
+        board,
         ledger,
         journal,
         daemon.subjects.clone(),
@@ -78,11 +95,13 @@ pub(super) async fn start(
         );
     }
     drop(sender);
+    let cancels = desk.cancels();
     tasks.essential(Floor::Desk, "desk", run(desk, taken, stop));
+    cancels
 }
 
 /// A desk without intakes (both switched off) has nothing to do, and waits for the end.
-async fn run(desk: Desk<crate::alpaca::rest::Client>, taken: mpsc::Receiver<Taken>, stop: CancellationToken) {
+async fn run(desk: Desk<rest::Client>, taken: mpsc::Receiver<Taken>, stop: CancellationToken) {
     desk.run(taken).await;
     stop.cancelled().await;
 }

@@ -75,6 +75,7 @@ pub(super) async fn start(
             clock: daemon.clock.clone(),
             positions: Some(mirror.handle),
             order_states,
+            blotter: daemon.blotter.clone(),
             blind_policy: config.orders.blind_policy,
         });
         let listening = drop_copy.listening();

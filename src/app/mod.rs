@@ -25,6 +25,7 @@ mod state;
 mod systemd;
 mod tasks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -37,15 +38,17 @@ use uuid::Uuid;
 
 use crate::admin::{self, Readiness, Started};
 use crate::alpaca::{Credential, Pacer, rest};
+use crate::blotter::Blotter;
 use crate::bus::{self, Beats, Bucket, Candidate, Connection, Journal, Keeper, Lease, Topology};
 use crate::clock::Clock;
 use crate::config::{AlpacaConfig, Config};
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
-use crate::market_data::{HistoryDesk, Switchboard};
+use crate::market_data::HistoryDesk;
 use crate::mode::Modes;
-use crate::service::{self, Service};
+use crate::orders::{Board, CancelDesk};
+use crate::service::{self, Service, Takes};
 use crate::telemetry::{MetricsHandle, metrics};
 use crate::wire::subject::Subjects;
 pub use signals::told_to_stop;
@@ -91,6 +94,8 @@ struct Daemon {
     /// This process, among all that ever went by the daemon's name.
     process: Uuid,
     gateway: Gateway,
+    /// The account's orders, as they are told.
+    blotter: Blotter,
     subjects: Subjects,
     topology: Topology,
     venue: rest::Client,
@@ -124,6 +129,7 @@ impl Daemon {
             started_at,
             process: Uuid::now_v7(),
             gateway,
+            blotter: Blotter::default(),
             subjects,
             topology,
             venue,
@@ -335,22 +341,31 @@ impl Daemon {
     }
 
     /// Registers the service, and answers what it is asked.
-    fn serve_questions(
-        &self,
-        tasks: &mut Tasks,
-        connection: &Connection,
-        bucket: &Bucket,
-        switchboard: Switchboard,
-        modes: Modes,
-    ) {
+    fn serve_questions(&self, tasks: &mut Tasks, connection: &Connection, desk: FrontDesk) {
         let (asked, questions) = bus::service::channel();
         let (subjects, prefix) = (self.subjects.clone(), self.config.prefix.clone());
-        let registered = bus::service::serve(connection.clone(), subjects, prefix, service::ENDPOINTS, asked);
+        let registered =
+            bus::service::serve(connection.clone(), subjects, prefix, service::endpoints(), asked);
         tasks.helper("service registration", registered);
+        let state = desk.state;
         let service = Service {
-            modes,
-            switchboard,
-            bucket: bucket.clone(),
+            modes: desk.modes,
+            switchboard: state.switchboard.clone(),
+            bucket: state.bucket.clone(),
+            ledger: desk.ledger,
+            blotter: self.blotter.clone(),
+            journal: desk.journal,
+            connection: connection.clone(),
+            subjects: self.subjects.clone(),
+            board: desk.board,
+            cancels: desk.cancels,
+            takes: Takes {
+                orders: self.config.orders.enabled,
+                cancels: self.config.orders.canceler_enabled,
+            },
+            gateway: self.gateway.clone(),
+            state: Arc::new(move || state.report()),
+            venue: self.venue.clone(),
             history: HistoryDesk::new(
                 self.config.market_data.history_url.clone(),
                 self.credential.clone(),
@@ -374,6 +389,8 @@ impl Daemon {
             lease.clone(),
         );
         let switchboard = market_data::switchboard(&self.config.market_data);
+        // What the term before this one knew may have changed since.
+        self.blotter.forget();
         let writer = StateWriter {
             bucket: bucket.clone(),
             switchboard: switchboard.clone(),
@@ -383,7 +400,7 @@ impl Daemon {
             environment: self.config.alpaca.environment,
             started_at: self.started_at,
         };
-        tasks.helper("state", state::publish(writer));
+        tasks.helper("state", state::publish(writer.clone()));
         let watch = DriftWatch {
             topology: self.topology.clone(),
             connection: connection.clone(),
@@ -393,7 +410,17 @@ impl Daemon {
         };
         tasks.helper("drift", stages::watch_drift(watch));
         let modes = self.take_up_mode(tasks, &bucket, &journal).await;
-        self.serve_questions(tasks, connection, &bucket, switchboard.clone(), modes);
+        let board = Board::default();
+        let (cancels, cancels_there) = watch::channel(None);
+        let front = FrontDesk {
+            modes,
+            state: writer,
+            ledger: ledger.clone(),
+            journal: journal.clone(),
+            board: board.clone(),
+            cancels: cancels_there,
+        };
+        self.serve_questions(tasks, connection, front);
         // What the process before us left is disowned before anything can keep us waiting.
         let mirror = feeds::start_mirror(self, tasks, connection, &bucket);
         if let Err(refused) = stages::account(self).await {
@@ -405,7 +432,20 @@ impl Daemon {
             lease: lease.clone(),
         };
         feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
-        desk::start(self, tasks, connection, beats, ledger, journal, lease).await;
+        let desk = desk::start(
+            self,
+            tasks,
+            desk::Wiring {
+                connection,
+                beats,
+                ledger,
+                journal,
+                lease,
+                board,
+            },
+        )
+        .await;
+        cancels.send_replace(Some(desk));
         market_data::start(self, tasks, connection, switchboard);
         if draining {
             let seen_through = stages::finish_move(
@@ -418,6 +458,16 @@ impl Daemon {
         }
         Start::Ready
     }
+}
+
+/// What the service needs of a term.
+struct FrontDesk {
+    modes: Modes,
+    state: StateWriter,
+    ledger: Ledger,
+    journal: Journal,
+    board: Board,
+    cancels: watch::Receiver<Option<CancelDesk<rest::Client>>>,
 }
 
 /// How a start went.

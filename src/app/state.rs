@@ -13,7 +13,7 @@ use crate::domain::Environment;
 use crate::domain::market::MarketClass;
 use crate::gateway::Gateway;
 use crate::market_data::{FeedStatus, Switchboard};
-use crate::wire::{self, MarketDataReport, StateContext};
+use crate::wire::{self, Encoded, MarketDataReport, StateContext};
 
 /// The key.
 const KEY: &str = "state";
@@ -21,6 +21,7 @@ const KEY: &str = "state";
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What writing the state takes.
+#[derive(Clone)]
 pub(super) struct StateWriter {
     pub(super) bucket: Bucket,
     pub(super) gateway: Gateway,
@@ -63,7 +64,12 @@ pub(super) async fn publish(writer: StateWriter) {
 }
 
 impl StateWriter {
-    pub(super) async fn write(&self) -> Result<(), crate::bus::BucketError> {
+    async fn write(&self) -> Result<(), crate::bus::BucketError> {
+        self.bucket.put(KEY, self.report().bytes).await.map(|_| ())
+    }
+
+    /// The state as it is now.
+    pub(super) fn report(&self) -> Encoded {
         let context = StateContext {
             instance: &self.instance,
             environment: self.environment.as_str(),
@@ -85,7 +91,6 @@ impl StateWriter {
             }
         };
         let feeds: Vec<MarketDataReport> = feeds.iter().map(report).collect();
-        let value = wire::state(&self.gateway.state(), &feeds, &context);
-        self.bucket.put(KEY, value.bytes).await.map(|_| ())
+        wire::state(&self.gateway.state(), &feeds, &context)
     }
 }

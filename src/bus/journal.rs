@@ -125,6 +125,18 @@ impl Journal {
             .await
     }
 
+    /// Stores the outcome of what did not come by the action stream.
+    pub async fn outcome_past_stream(
+        &self,
+        outcome: &Outcome,
+        spelling: &str,
+        id: uuid::Uuid,
+    ) -> Result<(), PublishError> {
+        let subject = self.subjects.outcome(spelling);
+        self.store(&subject, &format!("outcome:{id}"), &wire::outcome(outcome), None)
+            .await
+    }
+
     /// Remembers the trace an order belongs to, for its events.
     pub fn remember_trace(&self, client_order_id: &str, traceparent: &str) {
         self.traces.keep(client_order_id, traceparent);

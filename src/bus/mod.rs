@@ -11,6 +11,7 @@ pub mod beats;
 pub mod broadcast;
 pub mod bucket;
 pub mod census;
+pub mod command;
 pub mod connection;
 pub mod consumer;
 pub mod delivery;

@@ -202,6 +202,8 @@ impl Site<'_> {
             // Who listens to what, of this account alone.
             super::interest::QUESTION.to_owned(),
         ];
+        // orders.submit publishes what it is given, so that it goes the way of every command.
+        publish.extend(self.subjects.commands());
         for stream in self.streams() {
             publish.push(format!("$JS.API.STREAM.INFO.{stream}"));
             publish.push(format!("$JS.API.STREAM.MSG.GET.{stream}"));
@@ -220,8 +222,10 @@ impl Site<'_> {
     }
 
     fn trader(&self) -> Permissions {
+        let mut publish = self.subjects.commands();
+        publish.extend(["orders.submit", "orders.cancel"].map(|endpoint| self.subjects.service(endpoint)));
         Permissions {
-            publish: self.subjects.commands(),
+            publish,
             subscribe: vec![
                 self.subjects.outcome(">"),
                 self.subjects.every_update(),

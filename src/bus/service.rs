@@ -34,12 +34,31 @@ pub struct Endpoint {
     pub request: &'static str,
     /// Full name of the answer's message.
     pub reply: &'static str,
+    /// It waits behind no question that is not.
+    pub urgent: bool,
+}
+
+/// Where questions are handed on.
+#[derive(Clone)]
+pub struct Asked {
+    usual: mpsc::Sender<Question>,
+    urgent: mpsc::Sender<Question>,
+}
+
+/// Questions to be answered.
+pub struct Questions {
+    /// Those that may wait.
+    pub usual: mpsc::Receiver<Question>,
+    /// Those that may not.
+    pub urgent: mpsc::Receiver<Question>,
 }
 
 /// A question, to be answered once.
 pub struct Question {
     /// Which endpoint was asked.
     pub endpoint: &'static str,
+    /// It waits behind no question that is not.
+    pub urgent: bool,
     request: Request,
     json: bool,
     prefix: String,
@@ -93,8 +112,13 @@ impl Question {
 
     /// How it is written.
     pub fn content_type(&self) -> Option<&str> {
+        self.header("Content-Type")
+    }
+
+    /// What stands in a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
         let headers = self.request.message.headers.as_ref()?;
-        headers.get("Content-Type").map(|value| value.as_str())
+        headers.get(name).map(|value| value.as_str())
     }
 
     /// Whether the answer is to be in JSON: whoever asked did so in JSON, or with nothing at all, and wants to read it.
@@ -151,13 +175,13 @@ pub async fn serve(
     connection: Connection,
     subjects: Subjects,
     prefix: String,
-    endpoints: &'static [Endpoint],
-    questions: mpsc::Sender<Question>,
+    endpoints: Vec<Endpoint>,
+    asked: Asked,
 ) {
     let mut backoff = Backoff::new(Reason::Nats);
-    while !questions.is_closed() {
+    while !asked.usual.is_closed() {
         connection.connected().await;
-        match register(&connection, &subjects, &prefix, endpoints, &questions).await {
+        match register(&connection, &subjects, &prefix, &endpoints, &asked).await {
             Ok(()) => backoff.reset(),
             Err(error) => {
                 warn!(%error, "the service cannot be registered now");
@@ -167,17 +191,23 @@ pub async fn serve(
     }
 }
 
-/// Questions that may wait.
-pub fn channel() -> (mpsc::Sender<Question>, mpsc::Receiver<Question>) {
-    mpsc::channel(WAITING_MAX)
+/// A way for questions, on which urgent ones overtake.
+pub fn channel() -> (Asked, Questions) {
+    let (usual, usual_questions) = mpsc::channel(WAITING_MAX);
+    let (urgent, urgent_questions) = mpsc::channel(WAITING_MAX);
+    let questions = Questions {
+        usual: usual_questions,
+        urgent: urgent_questions,
+    };
+    (Asked { usual, urgent }, questions)
 }
 
 async fn register(
     connection: &Connection,
     subjects: &Subjects,
     prefix: &str,
-    endpoints: &'static [Endpoint],
-    questions: &mpsc::Sender<Question>,
+    endpoints: &[Endpoint],
+    asked: &Asked,
 ) -> Result<(), async_nats::Error> {
     let made = connection.makes();
     let service = connection
@@ -199,6 +229,11 @@ async fn register(
             .metadata(metadata)
             .add(subjects.service(endpoint.name))
             .await?;
+        let questions = if endpoint.urgent {
+            &asked.urgent
+        } else {
+            &asked.usual
+        };
         let (questions, prefix, endpoint) = (questions.clone(), prefix.to_owned(), *endpoint);
         let client = connection.client();
         listeners.spawn(async move {
@@ -210,6 +245,7 @@ async fn register(
                     || crate::wire::is_json(content_type.map(|value| value.as_str()), payload);
                 let question = Question {
                     endpoint: endpoint.name,
+                    urgent: endpoint.urgent,
                     request,
                     json,
                     prefix: prefix.clone(),
@@ -223,7 +259,7 @@ async fn register(
     }
     loop {
         tokio::select! {
-            () = questions.closed() => break,                // cancel-safe: level-triggered
+            () = asked.usual.closed() => break,                // cancel-safe: level-triggered
             () = tokio::time::sleep(LOOK_EVERY) => {         // cancel-safe
                 if connection.makes() != made {
                     break;

@@ -43,6 +43,14 @@ pub struct CommandId {
     pub sequence: u64,
 }
 
+impl CommandId {
+    /// Of what was asked past the stream.
+    pub const NONE: Self = Self {
+        stream_created: Timestamp::UNIX_EPOCH,
+        sequence: 0,
+    };
+}
+
 impl fmt::Display for CommandId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.stream_created.as_nanosecond(), self.sequence)

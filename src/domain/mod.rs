@@ -5,6 +5,7 @@
 //! `alpaca` (the venue's JSON).
 
 pub mod account;
+pub mod asset;
 pub mod command;
 pub mod execution;
 pub mod fill;
@@ -21,6 +22,7 @@ pub mod record;
 pub mod symbol;
 
 pub use account::{Account, MarketClock};
+pub use asset::Asset;
 pub use command::{
     CancelTarget, ClosePosition, CloseScope, CloseSize, CommandId, CommandKind, OrderName, ReplaceOrder,
     Strategy,

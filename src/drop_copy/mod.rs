@@ -41,6 +41,7 @@ use self::sight::Sight;
 use self::venue::{Alpaca, Nats};
 use crate::alpaca::rest::Client;
 use crate::alpaca::stream::StreamEndpoint;
+use crate::blotter::Blotter;
 use crate::bus::{Bucket, Journal};
 use crate::clock::Clock;
 use crate::config::BlindPolicy;
@@ -70,6 +71,8 @@ pub struct Wiring {
     pub positions: Option<PositionsHandle>,
     /// Who is to know what became of each order.
     pub order_states: OrderStatesHandle,
+    /// Where every order and every fill is noted.
+    pub blotter: Blotter,
     /// Whether blindness holds new orders.
     pub blind_policy: BlindPolicy,
 }
@@ -83,6 +86,7 @@ pub struct DropCopy {
     clock: Clock,
     positions: Option<PositionsHandle>,
     order_states: OrderStatesHandle,
+    blotter: Blotter,
 }
 
 impl DropCopy {
@@ -103,6 +107,7 @@ impl DropCopy {
             clock: wiring.clock,
             positions: wiring.positions,
             order_states: wiring.order_states,
+            blotter: wiring.blotter,
         }
     }
 
@@ -118,6 +123,7 @@ impl DropCopy {
         let told = Listeners {
             positions: self.positions.as_ref(),
             order_states: Some(&self.order_states),
+            blotter: Some(&self.blotter),
         };
         let relay = Relay::new(&self.venue, &self.store, &self.sight, &self.clock, told);
         tokio::join!(

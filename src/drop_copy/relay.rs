@@ -18,6 +18,7 @@ use super::venue::{Store, Trouble, Venue};
 use super::watermark::{KEY, Watermark};
 use crate::alpaca::stream::Heard;
 use crate::backoff::{Backoff, Reason};
+use crate::blotter::Blotter;
 use crate::bus::Told;
 use crate::bus::journal::until_stored;
 use crate::clock::Clock;
@@ -51,16 +52,30 @@ pub(super) struct Listeners<'a> {
     pub(super) positions: Option<&'a PositionsHandle>,
     /// Of every order.
     pub(super) order_states: Option<&'a OrderStatesHandle>,
+    /// Of every order and every fill, without a wait.
+    pub(super) blotter: Option<&'a Blotter>,
 }
 
 impl Listeners<'_> {
     async fn tell_of(&self, order: &Order, at: Timestamp, corrects: bool) {
+        if let Some(blotter) = self.blotter {
+            blotter.tell(order, corrects);
+        }
         if let Some(states) = self.order_states {
             states.tell(order, at, corrects).await;
         }
     }
 
+    fn all_told(&self, at: Timestamp) {
+        if let Some(blotter) = self.blotter {
+            blotter.is_as_of(at);
+        }
+    }
+
     fn tell_of_fill(&self, report: &ExecutionReport) {
+        if let Some(blotter) = self.blotter {
+            blotter.tell_fill(report);
+        }
         if let Some(positions) = self.positions {
             positions.filled(report);
         }
@@ -90,6 +105,8 @@ pub(super) struct Relay<'a, V, S> {
     /// Events published.
     published: u64,
     lookout: Lookout<'a>,
+    /// When the venue was last asked what it shows.
+    looked_at: Timestamp,
 }
 
 enum Event {
@@ -125,6 +142,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             left: 0,
             published: 0,
             lookout: Lookout::new(),
+            looked_at: Timestamp::MIN,
         }
     }
 
@@ -204,6 +222,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             return;
         }
         self.publish(report).await;
+        self.listeners.all_told(report.at);
         trial::at(Point::FeedTold, &report.order.client_order_id);
         self.advance(report.timestamp);
     }
@@ -360,6 +379,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         match watch {
             Watch::Look => {
                 let lived = self.sequence.live().map(|(id, _)| id).collect();
+                self.looked_at = self.clock.now();
                 self.lookout.look(self.venue, watermark, lived);
             }
             Watch::Seen(Err(trouble)) => debug!(%trouble, "the stream is not compared with the venue"),
@@ -368,6 +388,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
                 for order in glance.orders() {
                     self.listeners.tell_of(order, watermark, false).await;
                 }
+                self.listeners.all_told(self.looked_at);
                 // Somebody may have emptied the bucket.
                 self.watermark_is_written = false;
                 if !self.untold(&glance).is_empty() {
@@ -405,9 +426,12 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
 
     async fn try_to_catch_up(&mut self) -> Result<(), Trouble> {
         // By the venue's clock, and before the reads: what happens during them is read again next time.
+        let asked_at = self.clock.now();
         let began = self.venue.now().await?;
         if self.watermark.is_none() && !self.recall().await? {
-            return self.begin(began).await;
+            self.begin(began).await?;
+            self.listeners.all_told(asked_at);
+            return Ok(());
         }
         let memory = self.remember().await?;
         trial::at(Point::FeedRemembered, KEY);
@@ -429,6 +453,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             self.listeners.tell_of(order, began, false).await;
         }
         trial::at(Point::FeedCaughtUp, KEY);
+        self.listeners.all_told(asked_at);
         self.advance(began);
         Ok(())
     }

@@ -231,6 +231,7 @@ async fn beside(world: &World, test: impl AsyncFnOnce(&Gateway)) {
     let listeners = Listeners {
         positions: None,
         order_states: None,
+        blotter: None,
     };
     let (said, hearing) = mpsc::channel(QUEUE);
     let relay = Relay::new(world, world, &sight, &clock, listeners);

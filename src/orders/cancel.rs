@@ -44,20 +44,11 @@ pub(super) async fn run<V: Venue>(
     room: OwnedSemaphorePermit,
 ) {
     let text = name.text();
-    let mut room = Some(room);
-    let verdict = match name.cancel_target() {
-        CancelTarget::Client(id) => by_client_id(desk, &command, &id, &mut room).await,
-        CancelTarget::Uuid(order_id, id) => by_uuid(desk, &command, order_id, &id, &mut room).await,
-        CancelTarget::All => wide(&desk.dealer, command.delivery.stored_at, Among::default()).await,
-        CancelTarget::Strategy(strategy) => {
-            let among = Among {
-                strategy: Some(&strategy),
-                symbol: None,
-            };
-            wide(&desk.dealer, command.delivery.stored_at, among).await
-        }
+    let mark = CancelMark {
+        id: command.delivery.id,
+        stored_at: command.delivery.stored_at,
     };
-    let Some(verdict) = verdict else {
+    let Some(verdict) = decide(desk, &name, mark, &mut Some(room)).await else {
         // Stopping. A cancel may be sent again, so it simply comes back.
         if let Err(error) = command.delivery.nak().await {
             warn!(%error, "cancel was not handed back, it comes back by itself");
@@ -83,13 +74,51 @@ pub(super) async fn run<V: Venue>(
     .await;
 }
 
+/// Cancels what is named. `None`: the daemon is stopping.
+pub(super) async fn decide<V: Venue>(
+    desk: &Inner<V>,
+    name: &CommandName,
+    mark: CancelMark,
+    room: &mut Option<OwnedSemaphorePermit>,
+) -> Option<Verdict> {
+    match name.cancel_target() {
+        CancelTarget::Client(id) => by_client_id(desk, mark, &id, room).await,
+        CancelTarget::Uuid(order_id, id) => by_uuid(desk, mark, order_id, &id, room).await,
+        CancelTarget::All => wide(&desk.dealer, mark.stored_at, Among::default()).await,
+        CancelTarget::Strategy(strategy) => {
+            let among = Among {
+                strategy: Some(&strategy),
+                symbol: None,
+            };
+            wide(&desk.dealer, mark.stored_at, among).await
+        }
+    }
+}
+
+/// Cancels one order by what the venue knows of it, where the ledger cannot be asked. The mark reaches what has not been
+/// sent, in this process.
+pub(super) async fn without_ledger<V: Venue>(
+    desk: &Inner<V>,
+    id: &ClientOrderId,
+    mark: CancelMark,
+) -> Option<Verdict> {
+    desk.dealer.marks.leave(id.clone(), mark);
+    match find(&desk.dealer, id).await? {
+        Some(order) => cancel_found(&desk.dealer, &order).await,
+        None => match OrderId::parse(id.as_str()) {
+            Some(order_id) => one(&desk.dealer, order_id).await.map(verdict),
+            None => Some(not_found("the venue does not have the order".to_owned())),
+        },
+    }
+}
+
 /// Cancels an order by the publisher's id. `None`: the daemon is stopping.
 ///
 /// The ledger says whether the order was sent. While nobody knows, the cancel leaves its mark, so that the order
 /// is not sent if it has not been, and waits until it is known.
 async fn by_client_id<V: Venue>(
     desk: &Inner<V>,
-    command: &Command,
+    mark: CancelMark,
     id: &ClientOrderId,
     room: &mut Option<OwnedSemaphorePermit>,
 ) -> Option<Verdict> {
@@ -106,7 +135,7 @@ async fn by_client_id<V: Venue>(
                 }
                 // Nobody knows whether it is there. If it turns up after this, the mark has it taken down.
                 Verdict::Unresolved { .. } => {
-                    if leave_mark(desk, command, id, page.record, page.revision).await {
+                    if leave_mark(desk, mark, id, page.record, page.revision).await {
                         return by_look_up(&desk.dealer, id).await;
                     }
                 }
@@ -125,7 +154,7 @@ async fn by_client_id<V: Venue>(
                 }
             },
             Some(RecordState::Intent(_)) => {
-                leave_mark(desk, command, id, page.record, page.revision).await;
+                leave_mark(desk, mark, id, page.record, page.revision).await;
                 match find(&desk.dealer, id).await? {
                     Some(order) => return cancel_found(&desk.dealer, &order).await,
                     None => {
@@ -139,7 +168,7 @@ async fn by_client_id<V: Venue>(
                 if let Some(order) = find(&desk.dealer, id).await? {
                     return cancel_found(&desk.dealer, &order).await;
                 }
-                if leave_mark(desk, command, id, page.record, page.revision).await {
+                if leave_mark(desk, mark, id, page.record, page.revision).await {
                     let message =
                         "no such order yet; if it comes within 30 s, or was published before this cancel, \
                                    it will not be sent"
@@ -154,15 +183,11 @@ async fn by_client_id<V: Venue>(
 /// Notes the cancel where its order will meet it. False: somebody wrote in between, read again.
 async fn leave_mark<V: Venue>(
     desk: &Inner<V>,
-    command: &Command,
+    mark: CancelMark,
     id: &ClientOrderId,
     record: Option<OrderRecord>,
     revision: u64,
 ) -> bool {
-    let mark = CancelMark {
-        id: command.delivery.id,
-        stored_at: command.delivery.stored_at,
-    };
     desk.dealer.marks.leave(id.clone(), mark);
     trial::at(Point::Marked, id.as_str());
     let known = record.as_ref().and_then(|record| record.cancel_mark);
@@ -196,16 +221,16 @@ async fn leave_mark<V: Venue>(
 /// Cancels by a UUID: a client id that looks like one if we know it, else the venue's own.
 async fn by_uuid<V: Venue>(
     desk: &Inner<V>,
-    command: &Command,
+    mark: CancelMark,
     order_id: OrderId,
     id: &ClientOrderId,
     room: &mut Option<OwnedSemaphorePermit>,
 ) -> Option<Verdict> {
     if desk.read_ledger(id).await?.record.is_some() {
-        return by_client_id(desk, command, id, room).await;
+        return by_client_id(desk, mark, id, room).await;
     }
     match one(&desk.dealer, order_id).await? {
-        Err(NotCanceled::NotFound(_)) => by_client_id(desk, command, id, room).await,
+        Err(NotCanceled::NotFound(_)) => by_client_id(desk, mark, id, room).await,
         judged => Some(verdict(judged)),
     }
 }

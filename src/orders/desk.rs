@@ -1,6 +1,6 @@
 //! The desk itself: reads each delivery, puts orders into their lanes, and starts every command.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span, warn};
 
+use super::board::Board;
 use super::dealer::{Dealer, Marks};
 use super::doubts::Doubts;
 use super::in_hand::{OrderInHand, Origin, Work};
@@ -20,11 +21,13 @@ use super::trouble::Troubles;
 use super::venue::Venue;
 use super::{cancel, gate, place, replace};
 use crate::backoff::{Backoff, Reason};
+use crate::blotter::Blotter;
 use crate::bus::{Delivery, Journal, Lease};
 use crate::clock::Clock;
-use crate::domain::record::PayloadHash;
+use crate::domain::record::{CancelMark, PayloadHash};
 use crate::domain::{
-    ClientOrderId, CloseScope, CommandKind, NewOrder, OrderName, Outcome, Strategy, Symbol, Verdict,
+    ClientOrderId, CloseScope, CommandId, CommandKind, NewOrder, OrderName, Outcome, Strategy, Symbol,
+    Verdict,
 };
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, Page};
@@ -43,6 +46,9 @@ const ABSENCE_GRACE: Duration = Duration::from_secs(11);
 
 /// How long a replace may keep the commands behind it waiting while the ledger is asked what it is about.
 const SYMBOLS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a cancel that comes past the stream waits for the ledger before it does without.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How commands are treated.
 #[derive(Clone, Debug)]
@@ -72,9 +78,30 @@ pub(super) struct Inner<V> {
     pub(super) subjects: Subjects,
     pub(super) policy: Policy,
     pub(super) lanes: Lanes,
+    /// Who waits for an outcome in this process.
+    pub(super) board: Board,
+    /// The account's orders, as they are told.
+    pub(super) blotter: Blotter,
+    /// The latest command that was taken.
+    latest: Mutex<Option<CommandId>>,
 }
 
 impl<V: Venue> Inner<V> {
+    fn has_taken(&self, id: CommandId) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = (*latest).max(Some(id));
+    }
+
+    fn latest(&self) -> Option<CommandId> {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the ledger can be read now.
+    async fn ledger_answers(&self, id: &ClientOrderId) -> bool {
+        let read = tokio::time::timeout(LEDGER_PATIENCE, self.ledger.read(id)).await;
+        matches!(read, Ok(Ok(_)))
+    }
+
     /// Reads a record, for as long as it takes. `None`: the daemon is stopping.
     pub(super) async fn read_ledger(&self, id: &ClientOrderId) -> Option<Page> {
         let mut backoff = Backoff::new(Reason::Nats);
@@ -90,6 +117,45 @@ impl<V: Venue> Inner<V> {
     }
 }
 
+/// Cancels that come past the action stream: it may be full, or out of reach. Cheap to clone.
+pub struct CancelDesk<V>(Arc<Inner<V>>);
+
+impl<V> Clone for CancelDesk<V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<V: Venue> CancelDesk<V> {
+    /// Cancels what is named, and says what became of it. `None`: the daemon is stopping.
+    pub async fn cancel(&self, name: &CommandName) -> Option<Outcome> {
+        let desk = &self.0;
+        let now = desk.dealer.clock.now();
+        // As if it had been published behind everything that was taken so far.
+        let id = desk.latest().unwrap_or(CommandId::NONE);
+        let mark = CancelMark { id, stored_at: now };
+        let one = match name {
+            CommandName::One(id) => Some(id),
+            CommandName::Wide(_) => None,
+        };
+        let verdict = match one {
+            Some(id) if !desk.ledger_answers(id).await => cancel::without_ledger(desk, id, mark).await,
+            Some(_) | None => cancel::decide(desk, name, mark, &mut None).await,
+        };
+        Some(Outcome {
+            client_order_id: name.text(),
+            command: CommandKind::Cancel,
+            id: CommandId::NONE,
+            stored_at: now,
+            at: desk.dealer.clock.now(),
+            deadline: None,
+            attempts: 0,
+            verdict: verdict?,
+            repeated: false,
+        })
+    }
+}
+
 /// A command that could be read, with its delivery.
 pub(super) struct Command {
     pub(super) delivery: Delivery,
@@ -102,6 +168,8 @@ impl<V: Venue> Desk<V> {
     #[expect(clippy::too_many_arguments, reason = "one of each, wired once")]
     pub fn new(
         venue: V,
+        blotter: Blotter,
+        board: Board,
         ledger: Ledger,
         journal: Journal,
         subjects: Subjects,
@@ -130,12 +198,20 @@ impl<V: Venue> Desk<V> {
             subjects,
             policy,
             lanes: Lanes::default(),
+            board,
+            blotter,
+            latest: Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
             symbols: SymbolsById::default(),
             running: JoinSet::new(),
         }
+    }
+
+    /// Cancels past the stream.
+    pub fn cancels(&self) -> CancelDesk<V> {
+        CancelDesk(Arc::clone(&self.inner))
     }
 
     /// Runs every command that is taken, until all intakes have ended and everything in hand is settled or handed
@@ -169,6 +245,7 @@ impl<V: Venue> Desk<V> {
             });
             return;
         };
+        desk.has_taken(delivery.id);
         metrics::command_read(subject.kind);
         if delivery.delivered > 1 {
             metrics::redelivered();

@@ -22,6 +22,7 @@
 //! Deliberately absent: limits on deliveries (each attempt is judged by the command's deadline, not counted), and
 //! any state that only this process has: kill it anywhere, and ledger, stream and venue tell the next one enough.
 
+mod board;
 mod cancel;
 mod close;
 mod dealer;
@@ -44,6 +45,7 @@ mod trouble;
 mod venue;
 mod writing;
 
-pub use desk::{Desk, Policy};
+pub use board::{Awaited, Board};
+pub use desk::{CancelDesk, Desk, Policy};
 pub use intake::{Intake, Taken};
 pub use venue::Venue;

@@ -93,6 +93,12 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
     })
     .await;
     trial::at(Point::Published, to.spelling);
+    if let Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) = &outcome.verdict
+        && let Some(order) = &acceptance.order
+    {
+        desk.blotter.tell(order, false);
+    }
+    desk.board.post(outcome);
     if is_refusal(outcome) && !outcome.repeated {
         let report = ExecutionReport::refused(outcome, to.asked);
         let key = format!("refused:{}", outcome.id);

@@ -1,77 +1,152 @@
 //! The gateway as a NATS micro service: questions from programs and people, each answered once.
 //!
-//! Registered by the leader alone. What changes something here is kept before it is answered.
+//! Registered by the leader alone, before anything that may keep a start waiting: a halt must be possible while the venue
+//! is out of reach. What changes something here is kept before it is answered. Reads are answered from what the gateway
+//! mirrors, dated; the venue is asked for what nobody mirrors.
+
+mod admin;
+mod market_data;
+mod orders;
+mod reads;
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
 
-use crate::bus::Bucket;
-use crate::bus::service::{Answer, Endpoint, Question, Refused};
+use crate::alpaca::rest::Client;
+use crate::blotter::Blotter;
+use crate::bus::service::{Answer, Endpoint, Question, Questions, Refused};
+use crate::bus::{Bucket, Connection, Journal};
 use crate::clock::Clock;
-use crate::domain::{GatewayMode, ModeSource};
+use crate::gateway::Gateway;
+use crate::ledger::Ledger;
 use crate::market_data::{HistoryDesk, Switchboard};
-use crate::mode::{ModeWish, Modes, NotChanged};
-use crate::wire;
-use crate::wire::subscriptions::{self, FeedReport, Wish};
-use crate::wire::{Encoded, history};
+use crate::mode::Modes;
+use crate::orders::{Board, CancelDesk};
+use crate::wire::Encoded;
+use crate::wire::service::names;
+use crate::wire::subject::Subjects;
+use crate::wire::{history, subscriptions};
 
-/// The key of what programs want to hear.
-const SUBSCRIPTIONS: &str = "subscriptions";
+/// One thing that can be asked, and who answers.
+type Row = (Endpoint, Asked);
 
-const LIST: &str = "subscriptions.list";
-const ADD: &str = "subscriptions.add";
-const REMOVE: &str = "subscriptions.remove";
-const HISTORY: &str = "bars.history";
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    State,
+    Account,
+    Positions,
+    OrdersList,
+    OrdersGet,
+    Submit,
+    Cancel,
+    Asset,
+    Clock,
+    Mode(crate::domain::GatewayMode),
+    Subscriptions,
+    Subscribe(bool),
+    History,
+    Schema,
+}
 
-/// What asks for a mode, and which.
-const MODES: [(&str, GatewayMode); 4] = [
-    ("admin.halt", GatewayMode::Halted),
-    ("admin.resume", GatewayMode::Normal),
-    ("admin.reduce_only", GatewayMode::ReduceOnly),
-    ("admin.cancel_only", GatewayMode::CancelOnly),
-];
-
-const fn admin(name: &'static str) -> Endpoint {
-    Endpoint {
+const fn row(name: &'static str, request: &'static str, reply: &'static str, asked: Asked) -> Row {
+    let urgent = matches!(asked, Asked::Mode(_) | Asked::Cancel);
+    let endpoint = Endpoint {
         name,
-        request: wire::service::MODE_REQUEST,
-        reply: wire::service::MODE_CHANGE,
-    }
+        request,
+        reply,
+        urgent,
+    };
+    (endpoint, asked)
 }
 
 /// Everything that can be asked.
-pub const ENDPOINTS: &[Endpoint] = &[
-    admin(MODES[0].0),
-    admin(MODES[1].0),
-    admin(MODES[2].0),
-    admin(MODES[3].0),
-    Endpoint {
-        name: LIST,
-        request: "",
-        reply: subscriptions::REPLY,
-    },
-    Endpoint {
-        name: ADD,
-        request: subscriptions::REQUEST,
-        reply: subscriptions::REPLY,
-    },
-    Endpoint {
-        name: REMOVE,
-        request: subscriptions::REQUEST,
-        reply: subscriptions::REPLY,
-    },
-    Endpoint {
-        name: HISTORY,
-        request: history::REQUEST,
-        reply: history::REPLY,
-    },
-];
+const TABLE: [Row; 18] = {
+    use crate::domain::GatewayMode::{CancelOnly, Halted, Normal, ReduceOnly};
+    use crate::wire::service::{MODE_CHANGE, MODE_REQUEST};
+    [
+        row("state.get", "", names::STATE, Asked::State),
+        row("account.get", "", names::ACCOUNT, Asked::Account),
+        row(
+            "positions.get",
+            names::POSITIONS_REQUEST,
+            names::POSITIONS,
+            Asked::Positions,
+        ),
+        row(
+            "orders.list",
+            names::ORDERS_REQUEST,
+            names::ORDERS,
+            Asked::OrdersList,
+        ),
+        row(
+            "orders.get",
+            names::ORDER_REQUEST,
+            names::RECORD,
+            Asked::OrdersGet,
+        ),
+        row(SUBMIT, names::SUBMIT_REQUEST, names::OUTCOME, Asked::Submit),
+        row(
+            "orders.cancel",
+            names::CANCEL_REQUEST,
+            names::OUTCOME,
+            Asked::Cancel,
+        ),
+        row("assets.get", names::ASSET_REQUEST, names::ASSET, Asked::Asset),
+        row("clock.get", "", names::CLOCK, Asked::Clock),
+        row("admin.halt", MODE_REQUEST, MODE_CHANGE, Asked::Mode(Halted)),
+        row("admin.resume", MODE_REQUEST, MODE_CHANGE, Asked::Mode(Normal)),
+        row(
+            "admin.reduce_only",
+            MODE_REQUEST,
+            MODE_CHANGE,
+            Asked::Mode(ReduceOnly),
+        ),
+        row(
+            "admin.cancel_only",
+            MODE_REQUEST,
+            MODE_CHANGE,
+            Asked::Mode(CancelOnly),
+        ),
+        row(
+            "subscriptions.list",
+            "",
+            subscriptions::REPLY,
+            Asked::Subscriptions,
+        ),
+        row(
+            "subscriptions.add",
+            subscriptions::REQUEST,
+            subscriptions::REPLY,
+            Asked::Subscribe(true),
+        ),
+        row(
+            "subscriptions.remove",
+            subscriptions::REQUEST,
+            subscriptions::REPLY,
+            Asked::Subscribe(false),
+        ),
+        row("bars.history", history::REQUEST, history::REPLY, Asked::History),
+        row("schema", names::SCHEMA_REQUEST, names::SCHEMA, Asked::Schema),
+    ]
+};
+
+/// Everything that can be asked, for whoever registers it.
+pub fn endpoints() -> Vec<Endpoint> {
+    TABLE.iter().map(|(endpoint, _)| *endpoint).collect()
+}
 
 /// Questions that are at work at once. More wait, and are answered later.
 const AT_ONCE: usize = 32;
+/// Outcomes that are waited for at once.
+const SUBMITS_AT_ONCE: usize = 256;
+/// The question that waits for an outcome.
+const SUBMIT: &str = "orders.submit";
+
+/// Writes the gateway's state as it is now.
+pub type StateReport = Arc<dyn Fn() -> Encoded + Send + Sync>;
 
 /// Answers questions.
 pub struct Service {
@@ -79,54 +154,86 @@ pub struct Service {
     pub modes: Modes,
     /// Who wants to hear what.
     pub switchboard: Switchboard,
-    /// Where wishes are kept.
+    /// Where the mirrors are, and where wishes are kept.
     pub bucket: Bucket,
+    /// Where the life of each order is.
+    pub ledger: Ledger,
+    /// The account's orders, as they are told.
+    pub blotter: Blotter,
+    /// Where what is done past the action stream is told.
+    pub journal: Journal,
+    /// Where commands are published.
+    pub connection: Connection,
+    /// And how they are spelled.
+    pub subjects: Subjects,
+    /// Where outcomes are told.
+    pub board: Board,
+    /// Who cancels; nobody before everything was started.
+    pub cancels: watch::Receiver<Option<CancelDesk<Client>>>,
+    /// Whether anybody takes orders, and cancels.
+    pub takes: Takes,
+    /// What is wrong now.
+    pub gateway: Gateway,
+    /// The state as a whole.
+    pub state: StateReport,
+    /// Whom to ask what nobody mirrors.
+    pub venue: Client,
     /// Where the past is found.
     pub history: HistoryDesk,
     /// What time it is.
     pub clock: Clock,
 }
 
+/// Which commands are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Takes {
+    /// Orders and replaces.
+    pub orders: bool,
+    /// Closes, and cancels by the stream.
+    pub cancels: bool,
+}
+
 impl Service {
-    /// Takes up what was kept, and answers until nobody asks any more. A question that has to wait keeps no other waiting.
-    pub async fn run(self, mut questions: mpsc::Receiver<Question>) {
-        self.take_up().await;
+    /// Takes up what was kept, and answers until nobody asks any more. A question that has to wait keeps no other waiting,
+    /// and one that is urgent waits for none.
+    pub async fn run(self, questions: Questions) {
+        let Questions {
+            mut usual,
+            mut urgent,
+        } = questions;
         let office = Arc::new(Office {
             service: self,
             keeping: tokio::sync::Mutex::new(()),
+            known: reads::Known::default(),
+            submits: Semaphore::new(SUBMITS_AT_ONCE),
         });
+        let taken_up = Arc::clone(&office);
         let mut at_work = JoinSet::new();
+        at_work.spawn(async move {
+            taken_up.service.take_up().await;
+            0
+        });
+        let mut busy = 0;
         loop {
-            tokio::select! {
-                // Cancel-safe, both: docs.
-                question = questions.recv(), if at_work.len() < AT_ONCE => match question {
-                    Some(question) => {
-                        at_work.spawn(Arc::clone(&office).answer(question));
-                    }
-                    None => break,
-                },
-                Some(_) = at_work.join_next() => {}
-            }
-        }
-    }
-
-    /// What programs wanted before this process began. Of classes that are switched off now nothing is taken up, and nothing
-    /// is forgotten until somebody changes something.
-    async fn take_up(&self) {
-        let kept = match self.bucket.get(SUBSCRIPTIONS).await {
-            Ok(Some(kept)) if !kept.value.is_empty() => kept.value,
-            Ok(_) => return,
-            Err(error) => return warn!(%error, "what programs want to hear cannot be read"),
-        };
-        match subscriptions::read_request(Some("application/protobuf"), &kept) {
-            Ok(wishes) => {
-                info!(
-                    wishes = wishes.len(),
-                    "market data: what programs wanted is taken up again"
-                );
-                self.switchboard.change(&wishes, true);
-            }
-            Err(error) => warn!(%error, "what programs want to hear cannot be read"),
+            let question = tokio::select! {
+                biased;
+                // Cancel-safe, all of them: docs.
+                question = urgent.recv() => question,
+                Some(ended) = at_work.join_next() => {
+                    busy -= ended.unwrap_or(0);
+                    continue;
+                }
+                question = usual.recv(), if busy < AT_ONCE => question,
+            };
+            let Some(question) = question else { break };
+            let office = Arc::clone(&office);
+            // Who waits for an outcome keeps nobody from looking.
+            let weight = usize::from(!question.urgent && question.endpoint != SUBMIT);
+            busy += weight;
+            at_work.spawn(async move {
+                office.answer(question).await;
+                weight
+            });
         }
     }
 }
@@ -136,95 +243,49 @@ struct Office {
     service: Service,
     /// Held while wishes are changed and kept, so that what is kept is what was changed last.
     keeping: tokio::sync::Mutex<()>,
+    known: reads::Known,
+    /// Who may wait for an outcome.
+    submits: Semaphore,
 }
 
 impl Office {
     async fn answer(self: Arc<Self>, question: Question) {
-        let json = question.is_json();
-        let answer = match question.endpoint {
-            LIST => Answer::new(self.report(), json),
-            ADD => self.change(&question, true).await,
-            REMOVE => self.change(&question, false).await,
-            HISTORY => self.history(&question).await,
-            other if let Some((_, mode)) = MODES.iter().find(|(name, _)| *name == other) => {
-                self.set_mode(&question, *mode).await
-            }
-            other => Err(Refused {
+        let asked = TABLE
+            .iter()
+            .find(|(endpoint, _)| endpoint.name == question.endpoint);
+        let answer = match asked.map(|(_, asked)| *asked) {
+            Some(Asked::State) => Answer::new((self.service.state)(), question.is_json()),
+            Some(Asked::Account) => self.account(&question).await,
+            Some(Asked::Positions) => self.positions(&question).await,
+            Some(Asked::OrdersList) => self.list_orders(&question),
+            Some(Asked::OrdersGet) => self.get_order(&question).await,
+            Some(Asked::Submit) => self.submit(&question).await,
+            Some(Asked::Cancel) => return self.cancel(question).await,
+            Some(Asked::Asset) => self.asset(&question).await,
+            Some(Asked::Clock) => self.clock(&question).await,
+            Some(Asked::Mode(mode)) => self.set_mode(&question, mode).await,
+            Some(Asked::Subscriptions) => Answer::new(self.report(), question.is_json()),
+            Some(Asked::Subscribe(add)) => self.change(&question, add).await,
+            Some(Asked::History) => self.history(&question).await,
+            Some(Asked::Schema) => crate::wire::service::schema(question.content_type(), question.payload())
+                .map_err(|error| refused(404, &error))
+                .and_then(|schema| Answer::new(schema, question.is_json())),
+            None => Err(Refused {
                 code: 404,
-                message: format!("nobody answers to {other}"),
+                message: format!("nobody answers to {}", question.endpoint),
             }),
         };
         question.answer(answer).await;
     }
-
-    async fn set_mode(&self, question: &Question, mode: GatewayMode) -> Result<Answer, Refused> {
-        let asked = wire::service::read_mode_request(question.content_type(), question.payload())
-            .map_err(|error| bad(&error))?;
-        let wish = ModeWish {
-            mode,
-            reason: asked.reason,
-            by: asked.by,
-            source: ModeSource::Service,
-        };
-        let changed = self.service.modes.change(wish).await;
-        let (change, kept) = changed.map_err(|error| Refused {
-            code: match error {
-                NotChanged::NotKept { .. } => 503,
-                NotChanged::Overtaken { .. } | NotChanged::Held(_) => 409,
-            },
-            message: error.to_string(),
-        })?;
-        Answer::new(wire::service::mode_change(&change, kept), question.is_json())
-    }
-
-    async fn history(&self, question: &Question) -> Result<Answer, Refused> {
-        let now = self.service.clock.now();
-        let page = history::read_request(question.content_type(), question.payload(), now)
-            .map_err(|error| bad(&error))?;
-        self.service.history.page(page, question.is_json()).await
-    }
-
-    async fn change(&self, question: &Question, add: bool) -> Result<Answer, Refused> {
-        let switchboard = &self.service.switchboard;
-        let wishes: Vec<Wish> = subscriptions::read_request(question.content_type(), question.payload())
-            .map_err(|error| bad(&error))?;
-        switchboard.check(&wishes, add).map_err(|error| bad(&error))?;
-        let keeping = self.keeping.lock().await;
-        switchboard.change(&wishes, add);
-        let kept = subscriptions::request(&switchboard.asked());
-        if let Err(error) = self.service.bucket.put(SUBSCRIPTIONS, kept.bytes).await {
-            let message = format!("it is changed, and cannot be kept over a restart: {error}");
-            return Err(Refused { code: 503, message });
-        }
-        drop(keeping);
-        if switchboard.settled(&wishes, add).await {
-            Answer::new(self.report(), question.is_json())
-        } else {
-            let message = "it is kept, and the venue has not said its word yet; ask subscriptions.list";
-            let message = message.to_owned();
-            Err(Refused { code: 504, message })
-        }
-    }
-
-    fn report(&self) -> Encoded {
-        let status = self.service.switchboard.status();
-        let feeds: Vec<FeedReport<'_>> = status
-            .iter()
-            .map(|(class, status)| FeedReport {
-                class: *class,
-                connected: status.connected,
-                reason: &status.reason,
-                confirmed: &status.confirmed,
-                refused: &status.refused,
-            })
-            .collect();
-        subscriptions::reply(&feeds)
-    }
 }
 
 fn bad(error: &dyn std::error::Error) -> Refused {
+    refused(400, error)
+}
+
+fn refused(code: usize, error: &dyn std::error::Error) -> Refused {
     Refused {
-        code: 400,
+        code,
         message: error.to_string(),
     }
 }

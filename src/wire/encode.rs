@@ -56,7 +56,7 @@ fn amount(value: Option<Decimal>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-fn text(value: Option<impl ToString>) -> String {
+pub(super) fn text(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
@@ -264,7 +264,7 @@ fn position_intent(intent: Option<PositionIntent>) -> i32 {
         .into()
 }
 
-fn asset_class(class: AssetClass) -> i32 {
+pub(super) fn asset_class(class: AssetClass) -> i32 {
     match class {
         AssetClass::UsEquity => pb::AssetClass::UsEquity,
         AssetClass::Crypto => pb::AssetClass::Crypto,
@@ -300,7 +300,7 @@ fn outcome_kind(verdict: &Verdict) -> i32 {
     .into()
 }
 
-fn order(order: &Order) -> pb::Order {
+pub(super) fn order(order: &Order) -> pb::Order {
     pb::Order {
         id: text(order.id),
         client_order_id: order.client_order_id.clone(),

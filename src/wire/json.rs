@@ -4,18 +4,19 @@
 //! through its text, never through a float. The lenient forms are rewritten to proto3's, and `prost-reflect`
 //! does the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use prost::Message as _;
 use prost_reflect::{
-    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
+    DynamicMessage, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor,
+    SerializeOptions,
 };
 use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 
 use super::decode::Unreadable;
-use super::proto::DESCRIPTORS;
+use super::proto::{DESCRIPTORS, tradesvc as pb};
 
 /// Deepest nesting of messages read. The deepest inbound message has three levels.
 const DEPTH_MAX: usize = 16;
@@ -59,12 +60,7 @@ pub fn known_messages() -> Vec<String> {
 
 /// Shows a payload as JSON with the schema's field names. `name` is a message's name, full or short.
 pub fn decode_to_json(name: &str, payload: &[u8], pretty: bool) -> Result<String, Unreadable> {
-    let descriptor = descriptor(name).ok_or_else(|| {
-        Unreadable::new(format!(
-            "no message is called {name:?}; known: {}",
-            known_messages().join(", ")
-        ))
-    })?;
+    let descriptor = named(name)?;
     let message = DynamicMessage::decode(descriptor, payload)
         .map_err(|error| Unreadable::new(format!("the payload is no {name}: {error}")))?;
     let options = SerializeOptions::new()
@@ -78,6 +74,89 @@ pub fn decode_to_json(name: &str, payload: &[u8], pretty: bool) -> Result<String
     };
     written.map_err(|error| Unreadable::new(error.to_string()))?;
     String::from_utf8(out).map_err(|error| Unreadable::new(error.to_string()))
+}
+
+/// How messages look: one and what it holds, or all of them where none is named.
+pub(super) fn schema(name: &str) -> Result<pb::Schema, Unreadable> {
+    let mut wanted: Vec<String> = if name.is_empty() {
+        known_messages()
+    } else {
+        vec![named(name)?.full_name().to_owned()]
+    };
+    let (mut messages, mut enums) = (Vec::new(), BTreeMap::new());
+    let mut seen = BTreeSet::new();
+    while let Some(name) = wanted.pop() {
+        let Some(message) = DESCRIPTORS.get_message_by_name(&name) else {
+            continue;
+        };
+        if !seen.insert(name) {
+            continue;
+        }
+        let mut fields = Vec::new();
+        for field in message.fields() {
+            let r#type = match field.kind() {
+                Kind::Message(inner) => {
+                    wanted.push(inner.full_name().to_owned());
+                    inner.full_name().to_owned()
+                }
+                Kind::Enum(inner) => {
+                    let values = inner.values().map(|value| value.name().to_owned()).collect();
+                    enums.insert(inner.full_name().to_owned(), values);
+                    inner.full_name().to_owned()
+                }
+                Kind::Double => "double".to_owned(),
+                Kind::Float => "float".to_owned(),
+                Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => "int32".to_owned(),
+                Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => "int64".to_owned(),
+                Kind::Uint32 | Kind::Fixed32 => "uint32".to_owned(),
+                Kind::Uint64 | Kind::Fixed64 => "uint64".to_owned(),
+                Kind::Bool => "bool".to_owned(),
+                Kind::String => "string".to_owned(),
+                Kind::Bytes => "bytes".to_owned(),
+            };
+            fields.push(pb::FieldSchema {
+                name: field.name().to_owned(),
+                number: i32::try_from(field.number()).unwrap_or(i32::MAX),
+                r#type,
+                repeated: field.is_list(),
+                about: about(&field.parent_file(), field.path()),
+            });
+        }
+        messages.push(pb::MessageSchema {
+            name: message.full_name().to_owned(),
+            about: about(&message.parent_file(), message.path()),
+            fields,
+        });
+    }
+    messages.sort_by(|one, other| one.name.cmp(&other.name));
+    let enums = enums
+        .into_iter()
+        .map(|(name, values)| pb::EnumSchema { name, values });
+    Ok(pb::Schema {
+        messages,
+        enums: enums.collect(),
+        descriptors: DESCRIPTORS.encode_to_vec().into(),
+    })
+}
+
+/// What stands above a definition in its file.
+fn about(file: &FileDescriptor, path: &[i32]) -> String {
+    let file = file.file_descriptor_proto();
+    let info = file.source_code_info.as_ref();
+    let location = info.and_then(|info| info.location.iter().find(|location| location.path == path));
+    let comment = location
+        .map(|location| location.leading_comments())
+        .unwrap_or_default();
+    comment.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn named(name: &str) -> Result<MessageDescriptor, Unreadable> {
+    descriptor(name).ok_or_else(|| {
+        Unreadable::new(format!(
+            "no message is called {name:?}; known: {}",
+            known_messages().join(", ")
+        ))
+    })
 }
 
 fn descriptor(name: &str) -> Option<MessageDescriptor> {

@@ -382,8 +382,8 @@ fn read_name(kind: CommandKind, spelling: &str) -> Result<CommandName, SubjectEr
 
 impl CommandName {
     /// What a cancel of that name takes down.
-    pub fn cancel_target(self) -> CancelTarget {
-        match self {
+    pub fn cancel_target(&self) -> CancelTarget {
+        match self.clone() {
             Self::Wide(None) => CancelTarget::All,
             Self::Wide(Some(strategy)) => CancelTarget::Strategy(strategy),
             Self::One(id) => match OrderId::parse(id.as_str()) {

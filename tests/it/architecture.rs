@@ -31,6 +31,7 @@ const PLAN: &[(&str, May)] = &[
     ("config", Only(&["domain"])),
     ("telemetry", Only(&["domain", "config"])),
     ("gateway", Above(&[])),
+    ("blotter", Above(&[])),
     // Adapters: sockets, bytes, translation.
     ("wire", Only(&["domain"])),
     ("bus", Above(&["wire", "config"])),
@@ -39,7 +40,7 @@ const PLAN: &[(&str, May)] = &[
     ("ledger", Above(&["bus", "wire"])),
     (
         "orders",
-        Above(&["alpaca", "bus", "wire", "gateway", "config", "ledger"]),
+        Above(&["alpaca", "blotter", "bus", "wire", "gateway", "config", "ledger"]),
     ),
     (
         "positions",
@@ -49,6 +50,7 @@ const PLAN: &[(&str, May)] = &[
         "drop_copy",
         Above(&[
             "alpaca",
+            "blotter",
             "bus",
             "wire",
             "gateway",
@@ -62,7 +64,20 @@ const PLAN: &[(&str, May)] = &[
         Above(&["alpaca", "bus", "wire", "gateway", "config"]),
     ),
     ("mode", Above(&["bus", "gateway", "wire"])),
-    ("service", Above(&["bus", "market_data", "mode", "wire"])),
+    (
+        "service",
+        Above(&[
+            "alpaca",
+            "blotter",
+            "bus",
+            "gateway",
+            "ledger",
+            "market_data",
+            "mode",
+            "orders",
+            "wire",
+        ]),
+    ),
     // Wiring.
     ("admin", Above(&[])),
     (
@@ -70,6 +85,7 @@ const PLAN: &[(&str, May)] = &[
         Above(&[
             "admin",
             "alpaca",
+            "blotter",
             "bus",
             "config",
             "drop_copy",

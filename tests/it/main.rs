@@ -21,6 +21,7 @@ mod reference;
 mod restarts;
 mod schema;
 mod secrets;
+mod service;
 mod standby;
 #[expect(dead_code, reason = "the trials use the rest")]
 mod support;

@@ -242,6 +242,17 @@ pub(super) fn read<S: Shape>(exchange: Exchange) -> Result<S::Noun, ReadError> {
     })
 }
 
+/// Reads an answer about one thing. `None`: the venue says that there is none.
+pub(super) fn read_if_there<S: Shape>(exchange: Exchange) -> Result<Option<S::Noun>, ReadError> {
+    if let Ok(answer) = &exchange
+        && answer.status == 404
+        && matches!(refused(answer), Refused::ByVenue(_))
+    {
+        return Ok(None);
+    }
+    read::<S>(exchange).map(Some)
+}
+
 /// An answer that is no success, sorted by who refused what.
 enum Refused {
     /// The venue refuses us.

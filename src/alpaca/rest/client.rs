@@ -19,12 +19,14 @@ use tracing::field::Empty;
 use super::answer::{Answer, Exchange, TransportError};
 use super::classify::{self, CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
 use super::last_check::{self, CheckedBody, LastCheck};
-use super::model::{AccountJson, ClockJson, FillJson, OrderJson, PositionJson, Shape};
+use super::model::{AccountJson, AssetJson, ClockJson, FillJson, OrderJson, PositionJson, Shape};
 use super::request::{OrderBody, ReplaceBody};
 use super::route::route;
 use crate::alpaca::credential::Credential;
 use crate::alpaca::pacer::{Lane, Pacer, Permit};
-use crate::domain::{Account, ClientOrderId, FillActivity, MarketClock, Order, OrderId, Placement, Position};
+use crate::domain::{
+    Account, Asset, ClientOrderId, FillActivity, MarketClock, Order, OrderId, Placement, Position, Symbol,
+};
 use crate::telemetry::{metrics, trace};
 
 /// TCP and TLS together.
@@ -288,6 +290,17 @@ impl Client {
     pub async fn account(&self) -> Result<Read<Account>, ReadError> {
         self.read::<AccountJson>(Lane::Read, self.url("/v2/account", &[]))
             .await
+    }
+
+    /// What the venue knows of a symbol. `None`: nothing.
+    pub async fn asset(&self, symbol: &Symbol) -> Result<Option<Asset>, ReadError> {
+        let mut url = self.url("/v2/assets/", &[]);
+        // A pair's slash is part of the name, and must not split the path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push(symbol.as_str());
+        }
+        let exchange = self.get(Lane::Read, url, BODY_MAX).await;
+        classify::read_if_there::<AssetJson>(exchange)
     }
 
     /// The market's clock.

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::words;
 use crate::domain::money::parse_decimal;
 use crate::domain::{
-    Account, AssetClass, FillActivity, MarketClock, Order, OrderId, OrderStatus, Position, Symbol,
+    Account, Asset, AssetClass, FillActivity, MarketClock, Order, OrderId, OrderStatus, Position, Symbol,
 };
 
 /// A decimal that came as a string or as a JSON number.
@@ -417,6 +417,61 @@ impl Shape for AccountJson {
             trade_suspended_by_user: self.trade_suspended_by_user.0.unwrap_or_default(),
             shorting_enabled: self.shorting_enabled.0.unwrap_or_default(),
             crypto_status: self.crypto_status.owned(),
+        })
+    }
+}
+
+/// `/v2/assets/{symbol}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AssetJson {
+    id: Text,
+    class: Text,
+    exchange: Text,
+    symbol: Text,
+    name: Text,
+    status: Text,
+    tradable: Flag,
+    marginable: Flag,
+    shortable: Flag,
+    // Older than `borrow_status`, and may be missing (source: Alpaca Trading API, assets).
+    easy_to_borrow: Flag,
+    borrow_status: Text,
+    fractionable: Flag,
+    min_order_size: Number,
+    min_trade_increment: Number,
+    price_increment: Number,
+    attributes: Option<Vec<Text>>,
+}
+
+impl Shape for AssetJson {
+    type Noun = Asset;
+
+    fn noun(self) -> Result<Asset, Unreadable> {
+        let asset_class = words::read_asset_class(self.class.as_str());
+        let symbol = symbol(&self.symbol, asset_class);
+        let easy_to_borrow = self.easy_to_borrow.0;
+        Ok(Asset {
+            symbol: symbol.ok_or_else(|| Unreadable::missing("an asset's symbol"))?,
+            id: self.id.owned(),
+            asset_class,
+            exchange: self.exchange.owned(),
+            name: self.name.owned(),
+            status: self.status.owned(),
+            tradable: self.tradable.0.unwrap_or_default(),
+            marginable: self.marginable.0.unwrap_or_default(),
+            shortable: self.shortable.0.unwrap_or_default(),
+            easy_to_borrow: easy_to_borrow.unwrap_or(self.borrow_status.as_str() == "easy_to_borrow"),
+            fractionable: self.fractionable.0.unwrap_or_default(),
+            min_order_size: self.min_order_size.0,
+            min_trade_increment: self.min_trade_increment.0,
+            price_increment: self.price_increment.0,
+            attributes: self
+                .attributes
+                .unwrap_or_default()
+                .into_iter()
+                .map(Text::owned)
+                .collect(),
         })
     }
 }

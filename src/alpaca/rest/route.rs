@@ -15,6 +15,7 @@ pub(super) fn route(method: &Method, path: &str) -> &'static str {
         ("GET", "/v2/positions") => "GET /v2/positions",
         ("GET", "/v2/account") => "GET /v2/account",
         ("GET", "/v2/clock") => "GET /v2/clock",
+        ("GET", asset) if asset.starts_with("/v2/assets/") => "GET /v2/assets/{symbol}",
         ("GET", activities) if activities.starts_with("/v2/account/activities") => {
             "GET /v2/account/activities"
         }

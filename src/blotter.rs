@@ -1,0 +1,264 @@
+//! The orders of the account as one shared value: those that are open, and those that ended lately.
+//!
+//! Told of by the desk when the venue takes an order and by the drop copy of everything else, placed elsewhere or not, so
+//! it is complete whenever the gateway is not blind. Reading is a look at memory: whoever judges an order before its POST
+//! cannot wait.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use rust_decimal::Decimal;
+
+use crate::domain::order::Side;
+use crate::domain::{ExecutionReport, Order, OrderId, Strategy, Symbol};
+
+/// Orders that have ended and are remembered.
+const ENDED_MAX: usize = 1000;
+
+/// How long a fill is remembered: longer than the positions take to show it, and two of their reads.
+const FILL_MEMORY: SignedDuration = SignedDuration::from_mins(2);
+
+/// The orders. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Blotter(Arc<Mutex<Orders>>);
+
+#[derive(Debug, Default)]
+struct Orders {
+    by_id: HashMap<OrderId, Box<Order>>,
+    /// Those that have ended, in the order they did.
+    ended: VecDeque<OrderId>,
+    fills: VecDeque<Fill>,
+    /// Everything the venue did until then has been told.
+    as_of: Option<Timestamp>,
+}
+
+/// A fill, which the positions may not show yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// What was traded.
+    pub symbol: Symbol,
+    /// More of it, or less.
+    pub signed_qty: Decimal,
+    /// When it was heard, by our clock.
+    pub at: Timestamp,
+}
+
+/// Which orders are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those that are open, those that have ended, or both.
+    pub standing: Standing,
+    /// Only those whose client order id begins with this token.
+    pub strategy: Option<Strategy>,
+    /// Only those of this symbol.
+    pub symbol: Option<Symbol>,
+}
+
+/// Whether an order works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It may be filled.
+    #[default]
+    Open,
+    /// It has ended.
+    Closed,
+    /// Either.
+    All,
+}
+
+impl Filter {
+    fn lets_pass(&self, order: &Order) -> bool {
+        let standing = match self.standing {
+            Standing::Open => !order.status.is_terminal(),
+            Standing::Closed => order.status.is_terminal(),
+            Standing::All => true,
+        };
+        let is_of = |strategy: &Strategy| Strategy::of(&order.client_order_id).as_ref() == Some(strategy);
+        standing
+            && self.strategy.as_ref().is_none_or(is_of)
+            && self
+                .symbol
+                .as_ref()
+                .is_none_or(|symbol| order.symbol.as_ref() == Some(symbol))
+    }
+}
+
+impl Blotter {
+    /// Forgets everything: it will be told anew.
+    pub fn forget(&self) {
+        *self.orders() = Orders::default();
+    }
+
+    /// Everything the venue did until this instant of our clock has been told.
+    pub fn is_as_of(&self, at: Timestamp) {
+        let mut orders = self.orders();
+        orders.as_of = orders.as_of.max(Some(at));
+    }
+
+    /// Takes note of an order as the venue has it. What ended does not live again. `corrects`: a fill was taken back.
+    pub fn tell(&self, order: &Order, corrects: bool) {
+        let Some(id) = order.id else { return };
+        let mut orders = self.orders();
+        let told = Box::new(order.clone());
+        let (order, had_ended) = match orders.by_id.remove(&id) {
+            Some(known) => {
+                let had_ended = known.status.is_terminal();
+                let later = if corrects {
+                    known.corrected_by(told)
+                } else {
+                    known.or_later(told)
+                };
+                (later, had_ended)
+            }
+            None => (told, false),
+        };
+        if order.status.is_terminal() && !had_ended {
+            orders.ended.push_back(id);
+        }
+        orders.by_id.insert(id, order);
+        while orders.ended.len() > ENDED_MAX {
+            if let Some(oldest) = orders.ended.pop_front() {
+                orders.by_id.remove(&oldest);
+            }
+        }
+    }
+
+    /// Takes note of a fill that was heard.
+    pub fn tell_fill(&self, report: &ExecutionReport) {
+        let (Some(symbol), Some(qty)) = (&report.order.symbol, report.last_qty) else {
+            return;
+        };
+        let signed_qty = match report.order.side {
+            Some(Side::Buy) => qty,
+            Some(Side::Sell) => -qty,
+            None => return,
+        };
+        let mut orders = self.orders();
+        let at = report.at;
+        let forgotten = at.saturating_sub(FILL_MEMORY).unwrap_or(Timestamp::MIN);
+        while orders.fills.front().is_some_and(|fill| fill.at < forgotten) {
+            orders.fills.pop_front();
+        }
+        orders.fills.push_back(Fill {
+            symbol: symbol.clone(),
+            signed_qty,
+            at,
+        });
+    }
+
+    /// Orders that pass the filter, the latest first, at most so many; and whether there are more.
+    pub fn list(&self, filter: &Filter, limit: usize) -> (Vec<Order>, bool) {
+        let orders = self.orders();
+        let mut found: Vec<_> = orders
+            .by_id
+            .values()
+            .filter(|order| filter.lets_pass(order))
+            .collect();
+        found.sort_by_key(|order| {
+            let submitted = order.submitted_at.or(order.created_at);
+            (std::cmp::Reverse(submitted), order.id)
+        });
+        let more = found.len() > limit;
+        (
+            found
+                .into_iter()
+                .take(limit)
+                .map(|order| order.as_ref().clone())
+                .collect(),
+            more,
+        )
+    }
+
+    /// One order by the venue's id.
+    pub fn order(&self, id: OrderId) -> Option<Order> {
+        self.orders().by_id.get(&id).map(|order| order.as_ref().clone())
+    }
+
+    /// Reads every open order, and the fills heard since an instant.
+    pub fn read<T>(&self, since: Timestamp, with: impl FnOnce(&[&Order], &[&Fill]) -> T) -> T {
+        let orders = self.orders();
+        let open: Vec<&Order> = orders
+            .by_id
+            .values()
+            .map(AsRef::as_ref)
+            .filter(|order: &&Order| !order.status.is_terminal())
+            .collect();
+        let fills: Vec<&Fill> = orders.fills.iter().filter(|fill| fill.at >= since).collect();
+        with(&open, &fills)
+    }
+
+    /// Until when everything the venue did has been told, by our clock. `None`: nothing was yet.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        self.orders().as_of
+    }
+
+    /// Nothing that can panic happens under this lock.
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::OrderStatus;
+
+    fn order(number: u128, id: &str, status: OrderStatus, second: i64) -> Order {
+        let at = Timestamp::from_second(second).unwrap();
+        Order {
+            id: Some(OrderId::from_uuid(uuid::Uuid::from_u128(number))),
+            symbol: Some(Symbol::parse("AAPL").unwrap()),
+            side: Some(Side::Buy),
+            status,
+            ..Order::refused(id, None, at)
+        }
+    }
+
+    fn ids(listed: (Vec<Order>, bool)) -> Vec<String> {
+        listed.0.into_iter().map(|order| order.client_order_id).collect()
+    }
+
+    #[test]
+    fn what_ended_does_not_live_again_and_the_latest_is_told_first() {
+        let blotter = Blotter::default();
+        blotter.tell(&order(1, "m.1", OrderStatus::New, 10), false);
+        blotter.tell(&order(2, "n.1", OrderStatus::New, 20), false);
+        blotter.tell(&order(1, "m.1", OrderStatus::Canceled, 10), false);
+        blotter.tell(&order(1, "m.1", OrderStatus::New, 10), false);
+        let of = |standing| Filter {
+            standing,
+            ..Filter::default()
+        };
+        assert_eq!(ids(blotter.list(&of(Standing::Open), 9)), ["n.1"]);
+        assert_eq!(ids(blotter.list(&of(Standing::Closed), 9)), ["m.1"]);
+        assert_eq!(ids(blotter.list(&of(Standing::All), 9)), ["n.1", "m.1"]);
+        assert!(blotter.list(&of(Standing::All), 1).1, "there are more");
+        let of_m = Filter {
+            standing: Standing::All,
+            strategy: Some(Strategy::new("m")),
+            symbol: None,
+        };
+        assert_eq!(ids(blotter.list(&of_m, 9)), ["m.1"]);
+        blotter.forget();
+        assert_eq!(blotter.as_of(), None);
+        assert!(ids(blotter.list(&of(Standing::All), 9)).is_empty());
+    }
+
+    #[test]
+    fn only_so_many_that_ended_are_remembered_and_every_open_one() {
+        let blotter = Blotter::default();
+        blotter.tell(&order(1, "open", OrderStatus::New, 1), false);
+        for number in 0..ENDED_MAX + 50 {
+            let number = u128::try_from(number).unwrap() + 10;
+            blotter.tell(&order(number, "ended", OrderStatus::Filled, 2), false);
+            blotter.tell(&order(number, "ended", OrderStatus::Filled, 2), false);
+        }
+        let all = Filter {
+            standing: Standing::All,
+            ..Filter::default()
+        };
+        assert_eq!(blotter.list(&all, usize::MAX).0.len(), ENDED_MAX + 1);
+        assert_eq!(ids(blotter.list(&Filter::default(), 9)), ["open"]);
+    }
+}

@@ -203,7 +203,8 @@ impl Site<'_> {
             super::interest::QUESTION.to_owned(),
         ];
         // orders.submit publishes what it is given, so that it goes the way of every command.
-        publish.extend(self.subjects.commands());
+        // One line: a JWT has to fit into the server's `max_control_line`, 4 KiB.
+        publish.push(self.subjects.all_commands());
         for stream in self.streams() {
             publish.push(format!("$JS.API.STREAM.INFO.{stream}"));
             publish.push(format!("$JS.API.STREAM.MSG.GET.{stream}"));

@@ -150,6 +150,11 @@ impl Subjects {
         .to_vec()
     }
 
+    /// Every command, of every kind.
+    pub fn all_commands(&self) -> String {
+        format!("{}.action.v0.>", self.prefix)
+    }
+
     /// The filter of one kind of command.
     pub fn commands_of(&self, kind: CommandKind) -> String {
         format!("{}.action.v0.{}.>", self.prefix, kind_token(kind))

@@ -26,6 +26,8 @@ pub struct Blotter(Arc<Mutex<Orders>>);
 #[derive(Debug, Default)]
 struct Orders {
     by_id: HashMap<OrderId, Box<Order>>,
+    /// How many orders go by a client order id.
+    by_client: HashMap<String, u32>,
     /// Those that have ended, in the order they did.
     ended: VecDeque<OrderId>,
     fills: VecDeque<Fill>,
@@ -84,6 +86,17 @@ impl Filter {
     }
 }
 
+impl Orders {
+    fn forget_client(&mut self, client_order_id: &str) {
+        if let Some(count) = self.by_client.get_mut(client_order_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_client.remove(client_order_id);
+            }
+        }
+    }
+}
+
 impl Blotter {
     /// Forgets everything: it will be told anew.
     pub fn forget(&self) {
@@ -111,15 +124,20 @@ impl Blotter {
                 };
                 (later, had_ended)
             }
-            None => (told, false),
+            None => {
+                *orders.by_client.entry(told.client_order_id.clone()).or_default() += 1;
+                (told, false)
+            }
         };
         if order.status.is_terminal() && !had_ended {
             orders.ended.push_back(id);
         }
         orders.by_id.insert(id, order);
         while orders.ended.len() > ENDED_MAX {
-            if let Some(oldest) = orders.ended.pop_front() {
-                orders.by_id.remove(&oldest);
+            if let Some(oldest) = orders.ended.pop_front()
+                && let Some(order) = orders.by_id.remove(&oldest)
+            {
+                orders.forget_client(&order.client_order_id);
             }
         }
     }
@@ -173,6 +191,11 @@ impl Blotter {
     /// One order by the venue's id.
     pub fn order(&self, id: OrderId) -> Option<Order> {
         self.orders().by_id.get(&id).map(|order| order.as_ref().clone())
+    }
+
+    /// Whether an order goes by this client order id.
+    pub fn knows(&self, client_order_id: &str) -> bool {
+        self.orders().by_client.contains_key(client_order_id)
     }
 
     /// Reads every open order, and the fills heard since an instant.

@@ -84,12 +84,6 @@ impl Gateway {
         self.state.borrow().has(name)
     }
 
-    /// Waits until the state is such. Cancel-safe.
-    pub async fn until(&self, is_so: impl Fn(&GatewayState) -> bool) {
-        // As below.
-        let _ = self.state.subscribe().wait_for(is_so).await;
-    }
-
     /// Waits until a condition does not stand. Cancel-safe.
     pub async fn without(&self, name: ConditionName) {
         // As below.

@@ -19,6 +19,7 @@ pub mod market_data;
 pub mod mode;
 pub mod orders;
 pub mod positions;
+pub mod risk;
 pub mod service;
 pub mod sim;
 pub mod telemetry;

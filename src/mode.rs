@@ -188,6 +188,11 @@ impl Modes {
         }
     }
 
+    /// Whether this mode holds.
+    pub fn is(&self, mode: GatewayMode) -> bool {
+        self.now().change.mode == mode
+    }
+
     /// Notes what asks for a halt for as long as it is there; `None`: it has gone.
     pub fn hold(&self, holder: Option<String>) {
         self.now().holder = holder;

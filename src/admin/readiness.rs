@@ -90,6 +90,7 @@ impl Readiness {
             | ConditionName::Unwritable
             | ConditionName::PositionsStale
             | ConditionName::PositionsDiffer
+            | ConditionName::LimitsUnreadable
             | ConditionName::Stopping => !is_informational(condition),
         };
         let stands_by = state.has(ConditionName::Standby) && !state.conditions.iter().any(keeps_back);
@@ -107,6 +108,7 @@ const fn is_informational(condition: &Condition) -> bool {
     match condition.name {
         ConditionName::PositionsStale
         | ConditionName::PositionsDiffer
+        | ConditionName::LimitsUnreadable
         | ConditionName::Blind
         | ConditionName::Drift => !condition.holds_orders,
         ConditionName::Reconciling

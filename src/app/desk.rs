@@ -12,6 +12,7 @@ use crate::backoff::{Backoff, Reason};
 use crate::bus::{Beats, Connection, Journal, Lease, Puller};
 use crate::ledger::Ledger;
 use crate::orders::{Board, CancelDesk, Desk, Intake, Policy, Taken};
+use crate::risk::Risk;
 
 /// Deliveries in hand for each POST that may be on the wire: the rest wait for their symbol's turn.
 const IN_HAND_PER_FLIGHT: usize = 8;
@@ -28,6 +29,7 @@ pub(super) struct Wiring<'a> {
     pub(super) journal: Journal,
     pub(super) lease: &'a Lease,
     pub(super) board: Board,
+    pub(super) risk: Risk,
 }
 
 /// Starts the desk and the intakes that feed it. All of them end when `stop` is cancelled and everything in hand
@@ -44,6 +46,7 @@ pub(super) async fn start(
         journal,
         lease,
         board,
+        risk,
     } = wiring;
     let stop = tasks.stop_of(Floor::Desk);
     let orders = &daemon.config.orders;
@@ -56,12 +59,12 @@ pub(super) async fn start(
     };
     let desk = Desk::new(
         daemon.venue.clone(),
-        daemon.blotter.clone(),
         board,
         ledger,
         journal,
         daemon.subjects.clone(),
         daemon.gateway.clone(),
+        risk,
         daemon.clock.clone(),
         lease.clone(),
         policy,

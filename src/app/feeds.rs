@@ -1,5 +1,7 @@
 //! Wires what tells the world: the positions mirror and the drop copy.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use super::Daemon;
@@ -7,7 +9,8 @@ use super::tasks::{Floor, Tasks};
 use crate::alpaca::stream::StreamEndpoint;
 use crate::bus::{Bucket, Connection, Journal, Lease};
 use crate::config::BlindPolicy;
-use crate::domain::ConditionName;
+use crate::domain::account::AccountStatement;
+use crate::domain::{ConditionName, Holdings};
 use crate::drop_copy::{self, DropCopy};
 use crate::ledger::{Ledger, OrderStates};
 use crate::positions::{self, Mirror, PositionsHandle};
@@ -15,6 +18,8 @@ use crate::positions::{self, Mirror, PositionsHandle};
 /// The mirror that was started.
 pub(super) struct Mirrored {
     handle: PositionsHandle,
+    pub(super) holdings: watch::Receiver<Option<Arc<Holdings>>>,
+    pub(super) account: watch::Receiver<Option<Arc<AccountStatement>>>,
     first_done: watch::Receiver<bool>,
 }
 
@@ -42,6 +47,8 @@ pub(super) fn start_mirror(
     });
     let mirrored = Mirrored {
         handle: mirror.handle(),
+        holdings: mirror.holdings(),
+        account: mirror.account(),
         first_done: mirror.first_done(),
     };
     tasks.essential(

@@ -18,6 +18,7 @@ mod desk;
 mod feeds;
 mod market_data;
 mod modes;
+mod risk;
 mod secrets;
 mod signals;
 mod stages;
@@ -48,6 +49,7 @@ use crate::ledger::Ledger;
 use crate::market_data::HistoryDesk;
 use crate::mode::Modes;
 use crate::orders::{Board, CancelDesk};
+use crate::risk::Risk;
 use crate::service::{self, Service, Takes};
 use crate::telemetry::{MetricsHandle, metrics};
 use crate::wire::subject::Subjects;
@@ -363,6 +365,13 @@ impl Daemon {
                 orders: self.config.orders.enabled,
                 cancels: self.config.orders.canceler_enabled,
             },
+            risk: desk.risk,
+            limits_file: self
+                .config
+                .limits
+                .as_ref()
+                .map(|config| config.path.display().to_string())
+                .unwrap_or_default(),
             gateway: self.gateway.clone(),
             state: Arc::new(move || state.report()),
             venue: self.venue.clone(),
@@ -410,6 +419,9 @@ impl Daemon {
         };
         tasks.helper("drift", stages::watch_drift(watch));
         let modes = self.take_up_mode(tasks, &bucket, &journal).await;
+        // What the process before us left is disowned before anything can keep us waiting.
+        let mirror = feeds::start_mirror(self, tasks, connection, &bucket);
+        let risk = risk::start(self, tasks, connection, &mirror, &modes);
         let board = Board::default();
         let (cancels, cancels_there) = watch::channel(None);
         let front = FrontDesk {
@@ -419,10 +431,9 @@ impl Daemon {
             journal: journal.clone(),
             board: board.clone(),
             cancels: cancels_there,
+            risk: risk.clone(),
         };
         self.serve_questions(tasks, connection, front);
-        // What the process before us left is disowned before anything can keep us waiting.
-        let mirror = feeds::start_mirror(self, tasks, connection, &bucket);
         if let Err(refused) = stages::account(self).await {
             return Start::Refused(refused);
         }
@@ -432,6 +443,7 @@ impl Daemon {
             lease: lease.clone(),
         };
         feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
+        risk::recall(self, &risk).await;
         let desk = desk::start(
             self,
             tasks,
@@ -442,6 +454,7 @@ impl Daemon {
                 journal,
                 lease,
                 board,
+                risk,
             },
         )
         .await;
@@ -468,6 +481,7 @@ struct FrontDesk {
     journal: Journal,
     board: Board,
     cancels: watch::Receiver<Option<CancelDesk<rest::Client>>>,
+    risk: Risk,
 }
 
 /// How a start went.

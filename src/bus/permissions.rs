@@ -309,6 +309,7 @@ impl Site<'_> {
             "clock.get",
             "subscriptions.list",
             "bars.history",
+            "limits.get",
             "schema",
         ] {
             publish.push(self.subjects.service(read));

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::limits;
 use super::settings::{self, Kind, Setting, Status};
 use super::source::{self, Origin, RawValue, Source};
 use super::{
-    AdminConfig, BlindPolicy, Config, ConfigErrors, LogConfig, LogFormat, ObjectNames, OrdersConfig,
-    PositionsConfig, Problem, Provision, TraceConfig, TraceExporter, TradeUpdatesConfig, market_data, nats,
-    parse, venue,
+    AdminConfig, BlindPolicy, Config, ConfigErrors, LimitsConfig, LogConfig, LogFormat, ObjectNames,
+    OrdersConfig, PositionsConfig, Problem, Provision, TraceConfig, TraceExporter, TradeUpdatesConfig,
+    market_data, nats, parse, venue,
 };
 
 /// What was read, for people: whether or not it can be used.
@@ -308,6 +309,7 @@ fn build(settings: &mut Settings, source: &dyn Source) -> Config {
     let trade_updates = TradeUpdatesConfig {
         enabled: settings.switch("ENABLE_TRADE_UPDATER"),
     };
+    let trade_updates_enabled = trade_updates.enabled;
     let alpaca = venue::build(settings);
     let market_data = market_data::build(settings, &alpaca);
     Config {
@@ -333,8 +335,36 @@ fn build(settings: &mut Settings, source: &dyn Source) -> Config {
         trace: trace(settings),
         shutdown_timeout: settings.duration("SHUTDOWN_TIMEOUT"),
         halt_file: settings.path("HALT_FILE"),
+        limits: limits(settings, source, trade_updates_enabled),
+        dry_run: settings.switch("DRY_RUN"),
         warnings: Vec::new(),
     }
+}
+
+/// Reads the limits file, if there is one.
+fn limits(settings: &mut Settings, source: &dyn Source, sees_updates: bool) -> Option<LimitsConfig> {
+    let path = settings.path("LIMITS_FILE")?;
+    let read = source
+        .read(&path)
+        .map_err(|error| format!("{}: {error}", path.display()));
+    let limits = match read.map(|text| limits::read(&text)) {
+        Ok(Ok(limits)) => limits,
+        Ok(Err(error)) => {
+            for wrong in error.0 {
+                settings.problem("LIMITS_FILE", format!("{}: {wrong}", path.display()));
+            }
+            return None;
+        }
+        Err(what) => {
+            settings.problem("LIMITS_FILE", what);
+            return None;
+        }
+    };
+    if !sees_updates && !limits.is_empty() {
+        let what = "need the venue's trade updates, which tell what is open and what was filled; set ENABLE_TRADE_UPDATER=true";
+        settings.problem("LIMITS_FILE, ENABLE_TRADE_UPDATER", what);
+    }
+    Some(LimitsConfig { path, limits })
 }
 
 /// Longest name of an instance: that of a host.

@@ -9,6 +9,7 @@
 
 mod check;
 mod context;
+pub mod limits;
 mod market_data;
 mod nats;
 mod parse;
@@ -63,6 +64,10 @@ pub struct Config {
     pub trace: Option<TraceConfig>,
     /// Longest wait for work in hand when the daemon is told to stop.
     pub shutdown_timeout: Duration,
+    /// What orders may not exceed, and where that is written.
+    pub limits: Option<LimitsConfig>,
+    /// Everything is done but the POST.
+    pub dry_run: bool,
     /// While this file is there, the gateway is halted.
     pub halt_file: Option<PathBuf>,
     /// What was accepted but will not do what it seems to; logged once at start.
@@ -221,6 +226,15 @@ pub enum BlindPolicy {
 pub struct TradeUpdatesConfig {
     /// Order events are published. When not, the blind policy is [`BlindPolicy::Allow`].
     pub enabled: bool,
+}
+
+/// A limits file.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it said when the daemon began.
+    pub limits: crate::domain::Limits,
 }
 
 /// The positions mirror.

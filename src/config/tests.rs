@@ -156,7 +156,7 @@ fn the_host_says_whose_money_it_is() {
                 ("ALPACA_URL", "https://api.alpaca.markets"),
                 ("LIVE_TRADING", "yes"),
             ],
-            "limits files yet",
+            "LIMITS_FILE: is missing, and live trading takes limits",
         ),
         (
             &[

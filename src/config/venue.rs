@@ -56,25 +56,38 @@ fn venue(settings: &mut Settings) -> (String, Environment) {
         settings.problem("ALPACA_URL", what);
     }
     if environment == Environment::Live {
-        refuse_live(settings, &host);
+        check_live(settings, &host);
     }
     (url, environment)
 }
 
-/// Live trading needs consent and limits; this version cannot read limits.
-fn refuse_live(settings: &mut Settings, host: &str) {
-    if settings.choice("LIVE_TRADING") == "yes" {
-        settings.problem(
-            "LIVE_TRADING",
-            "live trading needs a limits file, and this version does not support limits files yet; \
-             use https://paper-api.alpaca.markets",
-        );
-    } else {
+/// Real money takes consent, limits, the account's number and a deadline for every order: each of them has saved somebody.
+fn check_live(settings: &mut Settings, host: &str) {
+    if settings.choice("LIVE_TRADING") != "yes" {
         let what = format!(
             "{host} is not the paper API, so it is taken for real money and refused without LIVE_TRADING=yes; \
              use https://{PAPER_HOST}, or write ALPACA_ENV=sim if it is a simulator"
         );
         settings.problem("ALPACA_URL", what);
+        return;
+    }
+    if settings.path("LIMITS_FILE").is_none() {
+        settings.problem(
+            "LIMITS_FILE",
+            "is missing, and live trading takes limits; write a file with an [account] section, and see docs/limits.md",
+        );
+    }
+    if settings.optional_text("ALPACA_ACCOUNT").is_none() {
+        settings.problem(
+            "ALPACA_ACCOUNT",
+            "is missing, and live trading takes the account's number, so that keys of another account are refused",
+        );
+    }
+    if settings.duration("ORDER_MAX_AGE").is_zero() {
+        settings.problem(
+            "ORDER_MAX_AGE",
+            "is 0, which lets an order be sent however late; live trading takes a deadline, for example 2m",
+        );
     }
 }
 

@@ -138,13 +138,15 @@ pub enum ConditionName {
     PositionsStale,
     /// The venue's positions are not what the fills in the journal add up to.
     PositionsDiffer,
+    /// The limits file cannot be used any more; the limits of before go on.
+    LimitsUnreadable,
     /// The daemon is stopping.
     Stopping,
 }
 
 impl ConditionName {
     /// Every condition, for metrics that must exist before anything is wrong.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Reconciling,
         Self::Standby,
         Self::NatsDisconnected,
@@ -156,6 +158,7 @@ impl ConditionName {
         Self::Unwritable,
         Self::PositionsStale,
         Self::PositionsDiffer,
+        Self::LimitsUnreadable,
         Self::Stopping,
     ];
 
@@ -173,6 +176,7 @@ impl ConditionName {
             Self::Unwritable => "unwritable",
             Self::PositionsStale => "positions_stale",
             Self::PositionsDiffer => "positions_differ",
+            Self::LimitsUnreadable => "limits_unreadable",
             Self::Stopping => "stopping",
         }
     }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::limits::{Breach, LimitName};
 use super::{CommandId, CommandKind, Order, OrderId};
 
 /// What became of one command. Exactly one terminal outcome each.
@@ -27,6 +28,17 @@ pub struct Outcome {
     pub repeated: bool,
 }
 
+impl Verdict {
+    /// An order that would break a limit.
+    pub fn beyond(breach: Breach) -> Self {
+        Self::Denied {
+            reason: DenialReason::Limit(breach.limit),
+            message: breach.to_string(),
+            breach: Some(Box::new(breach)),
+        }
+    }
+}
+
 /// The answer itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -40,6 +52,8 @@ pub enum Verdict {
         reason: DenialReason,
         /// Why, for people.
         message: String,
+        /// Which limit, if it was one.
+        breach: Option<Box<Breach>>,
     },
     /// The deadline passed before it could be sent.
     Expired,
@@ -88,6 +102,8 @@ pub struct Acceptance {
     pub results: Vec<OrderResult>,
     /// What else there is to say, for people.
     pub message: String,
+    /// Everything was done but the POST.
+    pub simulated: bool,
 }
 
 /// The venue's refusal, in the venue's words.
@@ -128,6 +144,8 @@ pub enum DenialReason {
     Strategy,
     /// There is no such position, or it is smaller than what should be closed.
     Position,
+    /// It would break a limit.
+    Limit(LimitName),
     /// A reason this version does not know, in a record of another.
     Other,
 }
@@ -139,6 +157,7 @@ impl DenialReason {
             Self::Mode => "mode",
             Self::Strategy => "strategy",
             Self::Position => "position",
+            Self::Limit(limit) => limit.as_str(),
             Self::Other => "other",
         }
     }

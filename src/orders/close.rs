@@ -35,7 +35,7 @@ pub(super) async fn prepare<V: Venue>(
     cancel_orders: bool,
 ) -> Prepared {
     let found = async {
-        if cancel_orders {
+        if cancel_orders && !desk.dealer.risk.is_dry(&order.id) {
             let strategy = Strategy::of(order.id.as_str());
             let among = Among {
                 strategy: strategy.as_ref(),
@@ -68,6 +68,7 @@ fn no_position(message: String) -> Verdict {
     Verdict::Denied {
         reason: DenialReason::Position,
         message,
+        breach: None,
     }
 }
 

@@ -22,11 +22,13 @@ use crate::domain::outcome::Refusal;
 use crate::domain::record::CancelMark;
 use crate::domain::{ClientOrderId, ConditionName};
 use crate::gateway::Gateway;
+use crate::risk::Risk;
 
 /// What dealing with the venue takes.
 pub(super) struct Dealer<V> {
     pub(super) venue: V,
     pub(super) gateway: Gateway,
+    pub(super) risk: Risk,
     pub(super) clock: Clock,
     pub(super) marks: Marks,
     /// How long after a POST ended without an answer, or may have, its order may still turn up.

@@ -21,7 +21,6 @@ use super::trouble::Troubles;
 use super::venue::Venue;
 use super::{cancel, gate, place, replace};
 use crate::backoff::{Backoff, Reason};
-use crate::blotter::Blotter;
 use crate::bus::{Delivery, Journal, Lease};
 use crate::clock::Clock;
 use crate::domain::record::{CancelMark, PayloadHash};
@@ -31,6 +30,7 @@ use crate::domain::{
 };
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, Page};
+use crate::risk::Risk;
 use crate::telemetry::{Chain, metrics, trace};
 use crate::trial::{self, Bug, Point};
 use crate::wire;
@@ -80,8 +80,6 @@ pub(super) struct Inner<V> {
     pub(super) lanes: Lanes,
     /// Who waits for an outcome in this process.
     pub(super) board: Board,
-    /// The account's orders, as they are told.
-    pub(super) blotter: Blotter,
     /// The latest command that was taken.
     latest: Mutex<Option<CommandId>>,
 }
@@ -168,12 +166,12 @@ impl<V: Venue> Desk<V> {
     #[expect(clippy::too_many_arguments, reason = "one of each, wired once")]
     pub fn new(
         venue: V,
-        blotter: Blotter,
         board: Board,
         ledger: Ledger,
         journal: Journal,
         subjects: Subjects,
         gateway: Gateway,
+        risk: Risk,
         clock: Clock,
         lease: Lease,
         policy: Policy,
@@ -182,6 +180,7 @@ impl<V: Venue> Desk<V> {
         let dealer = Dealer {
             venue,
             gateway,
+            risk,
             clock,
             marks: Marks::default(),
             lease,
@@ -199,7 +198,6 @@ impl<V: Venue> Desk<V> {
             policy,
             lanes: Lanes::default(),
             board,
-            blotter,
             latest: Mutex::default(),
         };
         Self {

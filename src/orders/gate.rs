@@ -67,6 +67,7 @@ pub(super) fn denial(state: &GatewayState, reduces: bool) -> Option<Verdict> {
     Some(Verdict::Denied {
         reason: DenialReason::Mode,
         message: format!("the gateway is {mode}{why}"),
+        breach: None,
     })
 }
 

@@ -22,8 +22,9 @@ use super::writing::{
 use super::{cancel, close, gate, replace, resolve, settle};
 use crate::bus::Delivery;
 use crate::domain::record::{Asked, RecordState};
-use crate::domain::{Outcome, Placement, Verdict};
+use crate::domain::{GatewayMode, GatewayState, Outcome, Placement, Verdict};
 use crate::ledger::Page;
+use crate::risk::{Judged, NotAdmitted};
 use crate::telemetry::trace;
 use crate::trial::{self, Bug, Point};
 
@@ -41,7 +42,10 @@ pub(super) async fn run<V: Venue>(
         command.delivery.ack_early().await;
     }
     match run_order(desk, &mut order).await {
-        Ended::Settled(outcome) => finish(desk, command, &order, *outcome).await,
+        Ended::Settled(outcome) => {
+            desk.dealer.risk.over(&order.id);
+            finish(desk, command, &order, *outcome).await
+        }
         Ended::Unresolved(outcome) => {
             announce(desk, &command, &outcome, order.asked_order()).await;
             if trial::planted(Bug::InterimIsTheEnd) {
@@ -49,12 +53,20 @@ pub(super) async fn run<V: Venue>(
             }
             // The symbol is free again, and so is the room; the order is watched on.
             drop(held);
-            match run_late(desk, &mut order).await {
+            let late = run_late(desk, &mut order).await;
+            if let Some(Verdict::LateAccepted(acceptance)) = late.as_ref().map(|outcome| &outcome.verdict) {
+                desk.dealer.risk.accepted(&order.id, acceptance);
+            }
+            desk.dealer.risk.over(&order.id);
+            match late {
                 Some(outcome) => finish(desk, command, &order, outcome).await,
                 None => hand_back(command.delivery).await,
             }
         }
-        Ended::HandBack => hand_back(command.delivery).await,
+        Ended::HandBack => {
+            desk.dealer.risk.over(&order.id);
+            hand_back(command.delivery).await
+        }
     }
 }
 
@@ -286,9 +298,14 @@ async fn begin<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Begun {
     // before: the venue is asked first, whoever had it then may have sent it.
     let now = desk.dealer.clock.now();
     let state = desk.dealer.gateway.state();
-    let passage = gate::passage(now, order.deadline, &state, order.work.reduces());
-    if let (gate::Passage::Closed(verdict), 1) = (passage, order.origin.delivered) {
-        return Begun::Over(verdict);
+    let passage = gate::passage(now, order.deadline, &state, reduces(desk, order, &state));
+    if order.origin.delivered == 1 {
+        if let gate::Passage::Closed(verdict) = passage {
+            return Begun::Over(verdict);
+        }
+        if let Some(verdict) = beyond_limits(desk, order).await {
+            return Begun::Over(verdict);
+        }
     }
     let past = if order.origin.fresh || trial::planted(Bug::SuspectIsSent) {
         Past::Clean
@@ -321,7 +338,8 @@ async fn begin<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Begun {
     // Whatever it was that came before, nothing is begun for what is too late now: no cancel, no look at positions.
     let now = desk.dealer.clock.now();
     let state = desk.dealer.gateway.state();
-    if let gate::Passage::Closed(verdict) = gate::passage(now, order.deadline, &state, order.work.reduces()) {
+    let passage = gate::passage(now, order.deadline, &state, reduces(desk, order, &state));
+    if let gate::Passage::Closed(verdict) = passage {
         return Begun::Over(verdict);
     }
     // Found out while orders are held back, it would be old news when they are let go.
@@ -345,6 +363,33 @@ async fn begin<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Begun {
         Prepared::Ready(asked) => Begun::Send(asked, Past::Clean),
         Prepared::Over(verdict) => Begun::Over(verdict),
         Prepared::Stopping => Begun::Stopping,
+    }
+}
+
+/// Whether a command passes in mode reduce-only, as it looks now: what is sent for it is judged once more. What a replace
+/// comes to is not known before the order it names was found.
+fn reduces<V: Venue>(desk: &Inner<V>, order: &OrderInHand, state: &GatewayState) -> bool {
+    if order.work.reduces() || state.mode != GatewayMode::ReduceOnly {
+        return order.work.reduces();
+    }
+    match order.placement() {
+        Some(placement) => desk.dealer.risk.only_reduces(&order.id, placement),
+        None => matches!(order.work, Work::Replace(_)),
+    }
+}
+
+/// What the limits make of an order that nobody has begun: one that breaks them needs no intent. One that is let through
+/// counts from here on, also while it waits.
+async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Option<Verdict> {
+    let placement = match (&order.work, order.placement()) {
+        (Work::Order(_), Some(placement)) => placement,
+        (Work::Order(_) | Work::Replace(_) | Work::Close { .. } | Work::CloseAll { .. }, _) => return None,
+    };
+    let risk = &desk.dealer.risk;
+    let quotes = risk.quotes(&order.id, placement).await;
+    match risk.admit(&order.id, placement, Judged::ByLimits, &quotes) {
+        Ok(()) | Err(NotAdmitted::Enlarges) => None,
+        Err(NotAdmitted::Breach(breach)) => Some(Verdict::beyond(breach)),
     }
 }
 

@@ -91,6 +91,7 @@ pub(super) fn other_strategy(named: &ClientOrderId) -> Verdict {
         message: format!(
             "the order {named} belongs to another strategy; a replace stays within the orders of its own"
         ),
+        breach: None,
     }
 }
 

@@ -93,11 +93,6 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
     })
     .await;
     trial::at(Point::Published, to.spelling);
-    if let Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) = &outcome.verdict
-        && let Some(order) = &acceptance.order
-    {
-        desk.blotter.tell(order, false);
-    }
     desk.board.post(outcome);
     if is_refusal(outcome) && !outcome.repeated {
         let report = ExecutionReport::refused(outcome, to.asked);
@@ -181,6 +176,7 @@ mod tests {
                 Verdict::Denied {
                     reason: DenialReason::Mode,
                     message: message(),
+                    breach: None,
                 },
                 Settlement::Ack,
             ),

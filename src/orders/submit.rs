@@ -14,8 +14,9 @@ use super::venue::Venue;
 use crate::alpaca::rest::{LastCheck, SubmitAnswer};
 use crate::alpaca::{Lane, Permit};
 use crate::backoff::{Backoff, Reason};
-use crate::domain::outcome::Refusal;
-use crate::domain::{ClientOrderId, CommandId, ConditionName, Placement, Verdict};
+use crate::domain::outcome::{Acceptance, Refusal};
+use crate::domain::{ClientOrderId, CommandId, ConditionName, GatewayMode, GatewayState, Placement, Verdict};
+use crate::risk::{Judged, NotAdmitted, Quotes};
 use crate::telemetry::{metrics, trace};
 use crate::trial::{self, Bug, Point};
 
@@ -73,6 +74,19 @@ pub(super) async fn submit<V: Venue>(
     submission: &mut Submission<'_>,
     past: Past,
 ) -> Sent {
+    let sent = send_until_known(dealer, submission, past).await;
+    match &sent {
+        Sent::Verdict(Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance)) => {
+            dealer.risk.accepted(submission.id, acceptance);
+        }
+        // It may be at the venue, so it counts on.
+        Sent::Verdict(verdict) if !verdict.is_terminal() => {}
+        Sent::Verdict(_) | Sent::HandBack { .. } => dealer.risk.over(submission.id),
+    }
+    sent
+}
+
+async fn send_until_known<V: Venue>(dealer: &Dealer<V>, submission: &mut Submission<'_>, past: Past) -> Sent {
     // Since when it may be at the venue: when the last POST ended whose answer nobody knows.
     let mut doubt = (past == Past::Begun).then(Instant::now);
     let mut not_sent = Backoff::new(Reason::NotSent);
@@ -157,9 +171,15 @@ async fn send_once<V: Venue>(
         return canceled;
     }
     let gate = trace::child_span!("gate");
+    let quotes = if submission.reduces {
+        Quotes::new()
+    } else {
+        dealer.risk.quotes(submission.id, submission.asked).await
+    };
     let (_in_flight, permit) = match leave_to_send(dealer, submission).instrument(gate).await {
         Leave::Granted(in_flight, permit) => (in_flight, permit),
         Leave::Canceled => return Step::Again,
+        Leave::Shut(_) if may_reduce(dealer, submission) => return Step::Again,
         // Whoever may be at the venue already cannot be denied; whether it is there must be found out.
         Leave::Shut(_) if doubt.is_some() => return Step::Ask(Instant::now()),
         Leave::Shut(verdict) => return Step::Done(verdict),
@@ -172,12 +192,17 @@ async fn send_once<V: Venue>(
         return Step::Again;
     }
     let state = dealer.gateway.state();
-    match gate::passage(
-        dealer.clock.now(),
-        submission.deadline,
-        &state,
-        submission.reduces,
-    ) {
+    let judged = match state.mode {
+        _ if submission.reduces => Judged::Never,
+        GatewayMode::ReduceOnly => Judged::MustReduce,
+        GatewayMode::Normal | GatewayMode::CancelOnly | GatewayMode::Halted => Judged::ByLimits,
+    };
+    let reduces = judged != Judged::ByLimits;
+    let passage = match gate::passage(dealer.clock.now(), submission.deadline, &state, reduces) {
+        Passage::Open => limited(dealer, submission, judged, &quotes, &state),
+        passage @ (Passage::Wait(_) | Passage::Closed(_)) => passage,
+    };
+    match passage {
         Passage::Open => {}
         Passage::Wait(_) => return Step::Again,
         Passage::Closed(Verdict::Expired) => return Step::Late,
@@ -192,6 +217,9 @@ async fn send_once<V: Venue>(
     if let Some(canceled) = canceled(dealer, submission, doubt) {
         return canceled;
     }
+    if doubt.is_none() && dealer.risk.is_dry(submission.id) {
+        return Step::Done(dry());
+    }
     trial::at(Point::Checked, submission.id.as_str());
     submission.attempts += 1;
     if submission.attempts == 1 {
@@ -201,9 +229,12 @@ async fn send_once<V: Venue>(
         .then(|| ClientOrderId::parse(&format!("{}-{}", submission.id, submission.attempts)).ok())
         .flatten();
     let id = renamed.as_ref().unwrap_or(submission.id);
-    let request = dealer
-        .venue
-        .submit(permit, id, submission.asked, last_check(dealer, submission));
+    let request = dealer.venue.submit(
+        permit,
+        id,
+        submission.asked,
+        last_check(dealer, submission, reduces),
+    );
     let answer = trial::on_the_wire(id.as_str(), request).await;
     trial::at(Point::Answered, submission.id.as_str());
     let posted = Instant::now();
@@ -255,10 +286,43 @@ async fn send_once<V: Venue>(
     }
 }
 
+/// What the limits say. An order that is let through counts from now on.
+fn limited<V: Venue>(
+    dealer: &Dealer<V>,
+    submission: &Submission<'_>,
+    judged: Judged,
+    quotes: &Quotes,
+    state: &GatewayState,
+) -> Passage {
+    match dealer.risk.admit(submission.id, submission.asked, judged, quotes) {
+        Ok(()) => Passage::Open,
+        Err(NotAdmitted::Breach(breach)) => Passage::Closed(Verdict::beyond(breach)),
+        Err(NotAdmitted::Enlarges) => match gate::denial(state, false) {
+            Some(denied) => Passage::Closed(denied),
+            None => Passage::Open,
+        },
+    }
+}
+
+/// Whether an order passes in mode reduce-only, as it looks now. It is judged once more when it begins.
+fn may_reduce<V: Venue>(dealer: &Dealer<V>, submission: &Submission<'_>) -> bool {
+    dealer.gateway.state().mode == GatewayMode::ReduceOnly
+        && (submission.reduces || dealer.risk.only_reduces(submission.id, submission.asked))
+}
+
+/// The outcome of an order for which everything was done but the POST.
+fn dry() -> Verdict {
+    Verdict::Accepted(Acceptance {
+        simulated: true,
+        message: "dry run: everything was done but the POST, and the venue knows nothing of it".to_owned(),
+        ..Acceptance::default()
+    })
+}
+
 /// What holds now must hold when the connection is open, too.
-fn last_check<V>(dealer: &Dealer<V>, submission: &Submission<'_>) -> LastCheck {
+fn last_check<V>(dealer: &Dealer<V>, submission: &Submission<'_>, reduces: bool) -> LastCheck {
     let (clock, gateway, lease) = (dealer.clock.clone(), dealer.gateway.clone(), dealer.lease.clone());
-    let (deadline, reduces) = (submission.deadline, submission.reduces);
+    let deadline = submission.deadline;
     LastCheck::new(move || {
         let passage = || gate::passage(clock.now(), deadline, &gateway.state(), reduces);
         trial::planted(Bug::LeaseIgnored) || (lease.holds() && passage() == Passage::Open)
@@ -317,20 +381,24 @@ async fn leave_to_send<'a, V: Venue>(dealer: &'a Dealer<V>, submission: &Submiss
         () = dealer.stop.cancelled() => Leave::Stopping,             // cancel-safe: level-triggered
         (in_flight, permit) = granted => Leave::Granted(in_flight, permit), // cancel-safe: all waits are
         () = dealer.marks.next() => Leave::Canceled,                 // cancel-safe: marks are looked at again
-        verdict = shut(dealer, submission.reduces) => Leave::Shut(verdict), // cancel-safe: level-triggered
+        verdict = shut(dealer, submission) => Leave::Shut(verdict), // cancel-safe: level-triggered
         () = dealer.until(submission.deadline) => Leave::Late,       // cancel-safe: nothing is lost but time
     }
 }
 
 /// Waits until the mode lets no such order through.
-async fn shut<V: Venue>(dealer: &Dealer<V>, reduces: bool) -> Verdict {
+async fn shut<V: Venue>(dealer: &Dealer<V>, submission: &Submission<'_>) -> Verdict {
+    let mut state = dealer.gateway.watch();
+    // In mode reduce-only it is let through if it looks as if it reduced now.
+    let reduces = submission.reduces || may_reduce(dealer, submission);
     loop {
-        dealer
-            .gateway
-            .until(|state| gate::denial(state, reduces).is_some())
-            .await;
-        if let Some(verdict) = gate::denial(&dealer.gateway.state(), reduces) {
-            return verdict;
+        let denied = gate::denial(&state.borrow_and_update(), reduces);
+        if let Some(denied) = denied {
+            return denied;
+        }
+        if state.changed().await.is_err() {
+            // The dealer holds its sender.
+            std::future::pending::<()>().await;
         }
     }
 }

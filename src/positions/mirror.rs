@@ -144,6 +144,16 @@ impl Mirror {
         PositionsHandle(Arc::clone(&self.0.told))
     }
 
+    /// What the account holds, as it is stated.
+    pub fn holdings(&self) -> watch::Receiver<Option<Arc<Holdings>>> {
+        self.0.shared.holdings.subscribe()
+    }
+
+    /// The account, as it is stated.
+    pub fn account(&self) -> watch::Receiver<Option<Arc<AccountStatement>>> {
+        self.0.shared.account.subscribe()
+    }
+
     /// Turns true when the first statement is in the bucket, and stays so.
     pub fn first_done(&self) -> watch::Receiver<bool> {
         self.0.first_done.subscribe()
@@ -172,7 +182,36 @@ struct Task<V, K> {
     first_done: watch::Sender<bool>,
     holdings: Option<Holdings>,
     account: Option<AccountStatement>,
+    /// The same, for whoever judges by it.
+    shared: Shared,
     plan: Plan,
+}
+
+/// Statements as they are shared. `None`: nothing was read yet.
+#[derive(Debug)]
+struct Shared {
+    holdings: watch::Sender<Option<Arc<Holdings>>>,
+    account: watch::Sender<Option<Arc<AccountStatement>>>,
+}
+
+impl Shared {
+    /// Says what is stated now, where that is news.
+    fn say(&self, holdings: Option<&Holdings>, account: Option<&AccountStatement>) {
+        self.holdings.send_if_modified(|said| {
+            let is_news = said.as_deref() != holdings;
+            if is_news {
+                *said = holdings.cloned().map(Arc::new);
+            }
+            is_news
+        });
+        self.account.send_if_modified(|said| {
+            let is_news = said.as_deref() != account;
+            if is_news {
+                *said = account.cloned().map(Arc::new);
+            }
+            is_news
+        });
+    }
 }
 
 /// When to do what next.
@@ -239,6 +278,10 @@ impl<V: Venue, K: Keys> Task<V, K> {
             first_done: watch::Sender::new(false),
             holdings: None,
             account: None,
+            shared: Shared {
+                holdings: watch::Sender::new(None),
+                account: watch::Sender::new(None),
+            },
             plan: Plan {
                 positions_at: now,
                 again_at: None,
@@ -274,6 +317,7 @@ impl<V: Venue, K: Keys> Task<V, K> {
                 Event::Stale => self.turn_stale("the positions were not refreshed in time"),
                 Event::Measure => {}
             }
+            self.shared.say(self.holdings.as_ref(), self.account.as_ref());
             self.measure();
         }
         self.retire().await;

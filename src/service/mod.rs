@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::market_data::{HistoryDesk, Switchboard};
 use crate::mode::Modes;
 use crate::orders::{Board, CancelDesk};
+use crate::risk::Risk;
 use crate::wire::Encoded;
 use crate::wire::service::names;
 use crate::wire::subject::Subjects;
@@ -48,6 +49,7 @@ enum Asked {
     Subscriptions,
     Subscribe(bool),
     History,
+    Limits,
     Schema,
 }
 
@@ -63,7 +65,7 @@ const fn row(name: &'static str, request: &'static str, reply: &'static str, ask
 }
 
 /// Everything that can be asked.
-const TABLE: [Row; 18] = {
+const TABLE: [Row; 19] = {
     use crate::domain::GatewayMode::{CancelOnly, Halted, Normal, ReduceOnly};
     use crate::wire::service::{MODE_CHANGE, MODE_REQUEST};
     [
@@ -129,6 +131,7 @@ const TABLE: [Row; 18] = {
             Asked::Subscribe(false),
         ),
         row("bars.history", history::REQUEST, history::REPLY, Asked::History),
+        row("limits.get", "", names::LIMITS, Asked::Limits),
         row("schema", names::SCHEMA_REQUEST, names::SCHEMA, Asked::Schema),
     ]
 };
@@ -172,6 +175,10 @@ pub struct Service {
     pub cancels: watch::Receiver<Option<CancelDesk<Client>>>,
     /// Whether anybody takes orders, and cancels.
     pub takes: Takes,
+    /// What orders may not exceed.
+    pub risk: Risk,
+    /// Where that is written; empty for nowhere.
+    pub limits_file: String,
     /// What is wrong now.
     pub gateway: Gateway,
     /// The state as a whole.
@@ -267,6 +274,7 @@ impl Office {
             Some(Asked::Subscriptions) => Answer::new(self.report(), question.is_json()),
             Some(Asked::Subscribe(add)) => self.change(&question, add).await,
             Some(Asked::History) => self.history(&question).await,
+            Some(Asked::Limits) => Answer::new(self.limits(), question.is_json()),
             Some(Asked::Schema) => crate::wire::service::schema(question.content_type(), question.payload())
                 .map_err(|error| refused(404, &error))
                 .and_then(|schema| Answer::new(schema, question.is_json())),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Office, bad, refused};
 use crate::alpaca::rest::ReadError;
 use crate::bus::service::{Answer, Question, Refused};
-use crate::domain::{Asset, MarketClock, Symbol};
+use crate::domain::{Asset, ConditionName, MarketClock, Symbol};
 use crate::wire::Encoded;
 use crate::wire::service::{self as wire, names};
 
@@ -59,6 +59,22 @@ impl Office {
             }),
             Err(error) => Err(refused(503, &error)),
         }
+    }
+
+    pub(super) fn limits(&self) -> Encoded {
+        let service = &self.service;
+        let state = service.gateway.state();
+        let unreadable = state
+            .conditions
+            .iter()
+            .find(|condition| condition.name == ConditionName::LimitsUnreadable);
+        wire::limits(wire::LimitsReport {
+            limits: &service.risk.limits(),
+            usage: &service.risk.usage(),
+            file: &service.limits_file,
+            dry_run: service.risk.is_all_dry(),
+            problem: unreadable.map_or("", |condition| condition.reason.as_str()),
+        })
     }
 
     pub(super) async fn asset(&self, question: &Question) -> Result<Answer, Refused> {

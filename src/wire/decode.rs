@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::json;
 use super::proto::tradesvc as pb;
 use crate::domain::execution::{OrderClass, OrderType};
+use crate::domain::limits::{Breach, LimitName};
 use crate::domain::money::{self, NetPrice, NumberError};
 use crate::domain::order::{
     AdvancedInstructions, Changes, Exits, Leg, Placement, PositionIntent, Pricing, Replacement, Side, Size,
@@ -549,6 +550,7 @@ fn outcome_of(outcome: &pb::Outcome) -> Read<Outcome> {
             request_id: request_id.clone(),
             results: results.clone(),
             message: message.clone(),
+            simulated: outcome.simulated,
         })
     };
     let verdict = match enum_value::<pb::OutcomeKind>("kind", outcome.kind)? {
@@ -565,10 +567,28 @@ fn outcome_of(outcome: &pb::Outcome) -> Read<Outcome> {
         }),
         pb::OutcomeKind::Denied => {
             let known = [DenialReason::Mode, DenialReason::Strategy, DenialReason::Position];
-            let reason = known.into_iter().find(|reason| reason.as_str() == outcome.reason);
+            let limits = LimitName::ALL.into_iter().map(DenialReason::Limit);
+            let mut known = known.into_iter().chain(limits);
+            let reason = known.find(|reason| reason.as_str() == outcome.reason);
+            let breach = match reason {
+                Some(DenialReason::Limit(limit)) => Some(Box::new(Breach {
+                    limit,
+                    scope: outcome.limit_scope.clone(),
+                    bound: outcome.limit.clone(),
+                    value: outcome.limit_value.clone(),
+                })),
+                Some(
+                    DenialReason::Mode
+                    | DenialReason::Strategy
+                    | DenialReason::Position
+                    | DenialReason::Other,
+                )
+                | None => None,
+            };
             Verdict::Denied {
                 reason: reason.unwrap_or(DenialReason::Other),
                 message,
+                breach,
             }
         }
         pb::OutcomeKind::Expired => Verdict::Expired,

@@ -364,8 +364,14 @@ fn outcome_message(outcome: &Outcome) -> pb::Outcome {
         Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => accept(&mut message, acceptance),
         Verdict::Rejected(refusal) => reject(&mut message, refusal),
         Verdict::Conflict { order_id, .. } => message.order_id = text(*order_id),
-        Verdict::Denied { .. }
-        | Verdict::Expired
+        Verdict::Denied { breach, .. } => {
+            if let Some(breach) = breach {
+                message.limit_scope.clone_from(&breach.scope);
+                message.limit.clone_from(&breach.bound);
+                message.limit_value.clone_from(&breach.value);
+            }
+        }
+        Verdict::Expired
         | Verdict::Invalid { .. }
         | Verdict::CanceledBeforeSend { .. }
         | Verdict::Unresolved { .. }
@@ -381,6 +387,7 @@ fn accept(message: &mut pb::Outcome, acceptance: &Acceptance) {
             .order_id
             .or_else(|| acceptance.order.as_ref().and_then(|order| order.id)),
     );
+    message.simulated = acceptance.simulated;
     message.resolved_by_lookup = acceptance.by_lookup;
     message.http_status = acceptance.http_status.into();
     message.request_id = text(acceptance.request_id.as_ref());

@@ -27,6 +27,14 @@ pub const fn schema(channel: Channel) -> &'static str {
     }
 }
 
+/// Bid, offer and date of a quote that was written here. `None`: it cannot be read.
+pub fn read_quote(payload: &[u8]) -> Option<(f64, f64, Timestamp)> {
+    let quote = stream::Quote::decode(payload).ok()?;
+    let at = quote.timestamp?;
+    let at = Timestamp::new(at.seconds, at.nanos).ok()?;
+    Some((quote.bid_price, quote.ask_price, at))
+}
+
 /// Writes an observation. `recovered` marks a bar that was asked for afterwards.
 pub fn observation(class: MarketClass, observation: &Observation<'_>, recovered: bool) -> Bytes {
     let mut buffer = BytesMut::with_capacity(USUAL_SIZE);

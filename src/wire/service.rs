@@ -1,9 +1,11 @@
 //! What is asked of the service, and what it answers.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prost::Message as _;
+use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::decode::{self, Unreadable, instant, message};
@@ -11,6 +13,7 @@ use super::encode::{self, Encoded, encoded};
 use super::json;
 use super::proto::tradesvc as pb;
 use super::subject::{CommandName, Subjects};
+use crate::domain::limits::{LimitName, Limits, Scope};
 use crate::domain::{
     Asset, ClientOrderId, CommandKind, GatewayMode, MarketClock, ModeChange, ModeSource, Order, Strategy,
     Symbol,
@@ -116,6 +119,7 @@ pub mod names {
     pub const ASSET_REQUEST: &str = "tradesvc.v0.AssetRequest";
     pub const ASSET: &str = "tradesvc.v0.Asset";
     pub const CLOCK: &str = "tradesvc.v0.MarketClock";
+    pub const LIMITS: &str = "tradesvc.v0.Limits";
     pub const SCHEMA_REQUEST: &str = "tradesvc.v0.SchemaRequest";
     pub const SCHEMA: &str = "tradesvc.v0.Schema";
 }
@@ -369,6 +373,52 @@ pub fn clock(clock: &MarketClock, as_of: Timestamp) -> Encoded {
         as_of: Some(encode::instant(as_of)),
     };
     encoded(names::CLOCK, &message)
+}
+
+/// What the limits are, and how far they are used.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitsReport<'a> {
+    /// The limits.
+    pub limits: &'a Limits,
+    /// How far they are used, where that is counted.
+    pub usage: &'a HashMap<(Scope, LimitName), Decimal>,
+    /// Where they are written; empty for nowhere.
+    pub file: &'a str,
+    /// No order is POSTed at all.
+    pub dry_run: bool,
+    /// Why the file cannot be used any more; empty while it can.
+    pub problem: &'a str,
+}
+
+/// What orders may not exceed.
+pub fn limits(report: LimitsReport<'_>) -> Encoded {
+    let mut limits = Vec::new();
+    for (scope, bounds) in report.limits.scopes() {
+        for (limit, bound) in bounds.entries() {
+            let used = report.usage.get(&(scope.clone(), limit));
+            limits.push(pb::Limit {
+                scope: scope.to_string(),
+                name: limit.as_str().to_owned(),
+                bound,
+                used: encode::text(used.map(Decimal::normalize)),
+            });
+        }
+        if bounds.dry_run {
+            limits.push(pb::Limit {
+                scope: scope.to_string(),
+                name: "dry_run".to_owned(),
+                bound: "true".to_owned(),
+                used: String::new(),
+            });
+        }
+    }
+    let message = pb::Limits {
+        file: report.file.to_owned(),
+        limits,
+        dry_run: report.dry_run,
+        problem: report.problem.to_owned(),
+    };
+    encoded(names::LIMITS, &message)
 }
 
 /// How messages look: all of them, or one and what it holds. Errs when nothing is called so.

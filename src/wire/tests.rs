@@ -6,6 +6,7 @@ use prost::Message as _;
 
 use super::proto::tradesvc as pb;
 use super::*;
+use crate::domain::limits::{Breach, LimitName};
 use crate::domain::order::{Placement, Replacement};
 use crate::domain::outcome::{Acceptance, DenialReason, OrderResult, Refusal};
 use crate::domain::record::{Asked, CancelMark, Intent, RecordState};
@@ -373,6 +374,7 @@ fn every_verdict_survives_the_journal_and_the_ledger() {
             message: "no".to_owned(),
         }],
         message: String::new(),
+        simulated: true,
     };
     let message = "why".to_owned();
     for verdict in [
@@ -387,7 +389,14 @@ fn every_verdict_survives_the_journal_and_the_ledger() {
         Verdict::Denied {
             reason: DenialReason::Mode,
             message: message.clone(),
+            breach: None,
         },
+        Verdict::beyond(Breach {
+            limit: LimitName::MaxOrderQty,
+            scope: "strategy momentum".to_owned(),
+            bound: "100".to_owned(),
+            value: "150".to_owned(),
+        }),
         Verdict::Expired,
         Verdict::Invalid {
             message: message.clone(),

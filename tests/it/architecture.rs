@@ -32,6 +32,8 @@ const PLAN: &[(&str, May)] = &[
     ("telemetry", Only(&["domain", "config"])),
     ("gateway", Above(&[])),
     ("blotter", Above(&[])),
+    // Pure judgement over what is underfoot.
+    ("risk", Above(&["blotter"])),
     // Adapters: sockets, bytes, translation.
     ("wire", Only(&["domain"])),
     ("bus", Above(&["wire", "config"])),
@@ -40,7 +42,9 @@ const PLAN: &[(&str, May)] = &[
     ("ledger", Above(&["bus", "wire"])),
     (
         "orders",
-        Above(&["alpaca", "blotter", "bus", "wire", "gateway", "config", "ledger"]),
+        Above(&[
+            "alpaca", "blotter", "bus", "wire", "gateway", "config", "ledger", "risk",
+        ]),
     ),
     (
         "positions",
@@ -75,6 +79,7 @@ const PLAN: &[(&str, May)] = &[
             "market_data",
             "mode",
             "orders",
+            "risk",
             "wire",
         ]),
     ),
@@ -95,6 +100,7 @@ const PLAN: &[(&str, May)] = &[
             "market_data",
             "mode",
             "positions",
+            "risk",
             "service",
             "wire",
         ]),

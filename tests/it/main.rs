@@ -10,6 +10,7 @@ mod examples;
 mod history;
 mod holdings;
 mod judge;
+mod limits;
 mod market_data;
 mod migration;
 mod modes;

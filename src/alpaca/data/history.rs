@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::alpaca::clean;
 use crate::alpaca::credential::Credential;
@@ -56,6 +57,30 @@ impl HistoryError {
     fn of(cause: impl ToString) -> Self {
         Self::Failed(clean(&cause.to_string()))
     }
+}
+
+/// The best bid and offer, as observed. Zero: there is none on that side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct LatestQuote {
+    pub bid: f64,
+    pub ask: f64,
+    pub at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct LatestJson {
+    #[serde(default)]
+    quotes: BTreeMap<String, QuoteJson>,
+}
+
+#[derive(Deserialize)]
+struct QuoteJson {
+    t: String,
+    #[serde(default)]
+    bp: f64,
+    #[serde(default)]
+    ap: f64,
 }
 
 #[derive(Deserialize)]
@@ -170,8 +195,41 @@ impl History {
         .await
     }
 
+    /// The latest bid and offer of a symbol. `None`: there is none.
+    pub async fn latest_quote(
+        &self,
+        class: MarketClass,
+        feed: &str,
+        symbol: &Symbol,
+    ) -> Result<Option<LatestQuote>, HistoryError> {
+        let path = match class {
+            MarketClass::Stocks => "/v2/stocks/quotes/latest",
+            MarketClass::Crypto => "/v1beta3/crypto/us/latest/quotes",
+            MarketClass::Options => "/v1beta1/options/quotes/latest",
+            MarketClass::News => return Err(HistoryError::of("news have no quotes")),
+        };
+        let base_url = &self.base_url;
+        let mut url = Url::parse(&format!("{base_url}{path}")).map_err(HistoryError::of)?;
+        url.query_pairs_mut().append_pair("symbols", symbol.as_str());
+        if !feed.is_empty() {
+            url.query_pairs_mut().append_pair("feed", feed);
+        }
+        let mut latest: LatestJson = self.fetch(url).await?;
+        let Some(quote) = latest.quotes.remove(symbol.as_str()) else {
+            return Ok(None);
+        };
+        let Ok(at) = quote.t.parse() else {
+            return Err(HistoryError::of("a quote has no date"));
+        };
+        Ok(Some(LatestQuote {
+            bid: quote.bp,
+            ask: quote.ap,
+            at,
+        }))
+    }
+
     async fn page(&self, asked: &Asked<'_>) -> Result<(Vec<Bar<'static>>, String), HistoryError> {
-        let page = self.fetch(asked.url(&self.base_url)?).await?;
+        let page: PageJson = self.fetch(asked.url(&self.base_url)?).await?;
         let mut bars = Vec::new();
         for (symbol, rows) in page.bars.unwrap_or_default() {
             let rows = rows.into_iter().filter_map(|row| {
@@ -194,7 +252,7 @@ impl History {
         Ok((bars, page.next_page_token.unwrap_or_default()))
     }
 
-    async fn fetch(&self, url: Url) -> Result<PageJson, HistoryError> {
+    async fn fetch<T: DeserializeOwned>(&self, url: Url) -> Result<T, HistoryError> {
         let request = self.http.get(url).headers(self.credential.headers());
         let mut response = request
             .send()

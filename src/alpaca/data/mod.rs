@@ -12,7 +12,7 @@ mod msgpack;
 
 pub use connection::{Connection, DataEndpoint, DataError, Frame};
 pub use frame::{Control, FrameError, Row};
-pub use history::{History, HistoryError};
+pub use history::{History, HistoryError, LatestQuote};
 
 use crate::domain::market::Channel;
 

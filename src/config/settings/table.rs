@@ -26,7 +26,6 @@ const DAY: u64 = 24 * 60 * 60;
 const ANY_DURATION: Kind = seconds(0, 366 * DAY);
 
 const OWN_HEALTH: &str = "health is told when it changes, nobody is asked for it";
-const LIVE: &str = "live trading is not in this version";
 const LEAF_NODES: &str = "JetStream domains and custom prefixes are not in this version";
 const OWN_RETRIES: &str =
     "requests are repeated with growing pauses until the order's deadline (ORDER_MAX_AGE)";
@@ -239,9 +238,14 @@ pub const SECTIONS: &[Section] = &[
                 "LIMITS_FILE",
                 Kind::Path,
                 "",
-                "Path of the limits that live trading needs.",
-            )
-            .later(LIVE),
+                "Path of the limits orders must keep (docs/limits.md). Live trading takes some. Read again when it changes.",
+            ),
+            Setting::new(
+                "DRY_RUN",
+                Kind::Switch,
+                "false",
+                "Do everything but the POST: orders end as accepted, marked simulated, and the venue knows nothing of them.",
+            ),
             Setting::new(
                 "HTTP_CLIENT_TIMEOUT",
                 Kind::Duration {

@@ -28,6 +28,7 @@ use crate::domain::{
     Placement, Price, Quantity, Symbol, Verdict,
 };
 use crate::gateway::Gateway;
+use crate::risk::Risk;
 use fake::{FakeVenue, Look, Post};
 
 /// The stream sequence of the order under test.
@@ -97,6 +98,7 @@ impl Bench {
         let dealer = Dealer {
             venue: Arc::new(FakeVenue::new(posts, looks)),
             gateway: Gateway::new(clock.clone()),
+            risk: Risk::unlimited(clock.clone()),
             clock,
             marks: Marks::default(),
             lease: Lease::for_ever(),

@@ -49,7 +49,9 @@ pub async fn ask(
 ) -> Result<Bytes, AskError> {
     let mut headers = HeaderMap::new();
     headers.insert("Content-Type", "application/protobuf");
-    headers.insert("Nalpaca-Schema", question.schema);
+    if !question.schema.is_empty() {
+        headers.insert("Nalpaca-Schema", question.schema);
+    }
     let request = Request::new()
         .payload(question.bytes)
         .headers(headers)

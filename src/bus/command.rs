@@ -42,6 +42,17 @@ pub async fn publish(
     store(connection, subject, headers, command.bytes).await
 }
 
+/// As [`publish`], for a command that is written in JSON.
+pub async fn publish_json(
+    connection: &Connection,
+    subject: String,
+    command: String,
+) -> Result<u64, CommandError> {
+    let mut headers = HeaderMap::new();
+    headers.insert("Content-Type", "application/json");
+    store(connection, subject, headers, command.into()).await
+}
+
 /// Publishes a cancel, which is empty: its subject says it all.
 pub async fn publish_cancel(connection: &Connection, subject: String) -> Result<u64, CommandError> {
     store(connection, subject, HeaderMap::new(), bytes::Bytes::new()).await

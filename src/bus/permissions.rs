@@ -285,6 +285,8 @@ impl Site<'_> {
             format!("$JS.ACK.{data}.{updates}.>"),
             // The ledger is read through its leader.
             format!("$JS.API.STREAM.MSG.GET.KV_{}", names.orders_bucket),
+            // And so is the journal, by `nalpaca replay` and `nalpaca order`.
+            format!("$JS.API.STREAM.MSG.GET.{journal}"),
         ];
         let direct = [
             journal.clone(),

@@ -61,6 +61,12 @@ pub(super) enum Wanted<'a> {
 #[error("{0}")]
 pub struct StoredError(String);
 
+impl StoredError {
+    pub(super) fn of(error: &dyn std::error::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// Reads one message through the stream's leader. `None`: there is none.
 pub(super) async fn read(
     connection: &Connection,

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done, or stopped when told to.
     Ok = 0,
+    /// The gateway or the venue said no.
+    Refused = 1,
     /// The command line was wrong. `clap` uses this number, too.
     Usage = 2,
     /// Something we depend on is not there.

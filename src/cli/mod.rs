@@ -5,22 +5,33 @@
 
 mod bars;
 mod check_config;
+mod client;
 mod config_env;
 mod decode;
 mod demo;
+mod doctor;
 mod exit;
+mod journal;
+mod manual;
+mod mode;
 mod nats;
 mod output;
 mod permissions;
 mod provision;
+mod reads;
 mod serve;
 mod sim;
+mod table;
 mod tail;
+mod top;
+mod trade;
 mod version;
 
 use std::future::Future;
 
 use clap::{Parser, Subcommand};
+
+use crate::domain::GatewayMode;
 
 pub use exit::Exit;
 
@@ -47,6 +58,7 @@ Settings:
 
 Exit codes:
    0  done, or stopped when told to
+   1  the gateway or the venue said no
    2  wrong command line
   69  something the command depends on is not there
   70  internal error
@@ -76,6 +88,44 @@ enum Command {
     Provision(provision::Arguments),
     /// Print what a user of NATS must be allowed to say and hear, for each role.
     Permissions(permissions::Arguments),
+    /// Place an order to buy.
+    Buy(Box<trade::Order>),
+    /// Place an order to sell.
+    Sell(Box<trade::Order>),
+    /// Replace an order that works.
+    Replace(trade::Replace),
+    /// Close a position, part of it, or all of them.
+    Close(trade::Close),
+    /// Cancel an order, those of a strategy, or all of them.
+    Cancel(trade::Cancel),
+    /// Orders that work, or ended lately.
+    Orders(reads::Orders),
+    /// One order and its whole life.
+    Order(reads::One),
+    /// What the account holds.
+    Positions(reads::Positions),
+    /// The account: equity, cash, buying power.
+    Account(reads::Plain),
+    /// Whether the gateway is well, what it lets through, and whose money it trades.
+    State(reads::Plain),
+    /// What orders may not exceed.
+    Limits(reads::Limits),
+    /// Let no order through. Cancels pass.
+    Halt(mode::Arguments),
+    /// Let everything through again.
+    Resume(mode::Arguments),
+    /// Let only orders through that make a position smaller.
+    ReduceOnly(mode::Arguments),
+    /// Let only cancels through, for a planned end.
+    CancelOnly(mode::Arguments),
+    /// What happens: outcomes, order events, changes of mode.
+    Watch(journal::Watch),
+    /// What happened, from the journal.
+    Replay(journal::ReplayArguments),
+    /// A gateway at a glance, again every second.
+    Top(top::Arguments),
+    /// What is wrong, and what to do about it.
+    Doctor(doctor::Arguments),
     /// Bars of the past, through a running daemon: as CSV, JSON lines or Parquet.
     Bars(bars::Arguments),
     /// Market data as it is told on the bus: bars, quotes, trades, news.
@@ -84,6 +134,10 @@ enum Command {
     Sim(Box<sim::Arguments>),
     /// Show a protobuf payload from standard input as JSON.
     Decode(decode::Arguments),
+    /// Print what a shell completes.
+    Completions(manual::Completions),
+    /// Print the manual pages.
+    Man(manual::Man),
     /// Show version and git revision.
     Version,
 }
@@ -103,6 +157,27 @@ pub fn run(cli: Cli) -> Exit {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Provision(arguments) => provision::run(&arguments),
         Command::Permissions(arguments) => permissions::run(&arguments),
+        Command::Buy(arguments) => trade::order("buy", &arguments),
+        Command::Sell(arguments) => trade::order("sell", &arguments),
+        Command::Replace(arguments) => trade::replace(&arguments),
+        Command::Close(arguments) => trade::close(&arguments),
+        Command::Cancel(arguments) => trade::cancel(&arguments),
+        Command::Orders(arguments) => reads::orders(&arguments),
+        Command::Order(arguments) => reads::order(&arguments),
+        Command::Positions(arguments) => reads::positions(&arguments),
+        Command::Account(arguments) => reads::account(&arguments),
+        Command::State(arguments) => reads::state(&arguments),
+        Command::Limits(arguments) => reads::limits(&arguments),
+        Command::Halt(arguments) => mode::run(GatewayMode::Halted, &arguments),
+        Command::Resume(arguments) => mode::run(GatewayMode::Normal, &arguments),
+        Command::ReduceOnly(arguments) => mode::run(GatewayMode::ReduceOnly, &arguments),
+        Command::CancelOnly(arguments) => mode::run(GatewayMode::CancelOnly, &arguments),
+        Command::Watch(arguments) => journal::watch(&arguments),
+        Command::Replay(arguments) => journal::replay(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
         Command::Bars(arguments) => bars::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),

@@ -35,9 +35,13 @@ const DRY_RUN: &str = "dry_run";
 /// Reads a limits file.
 pub fn read(text: &str) -> Result<Limits, LimitsError> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let place = error
-            .span()
-            .map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+        let place = error.span().map(|span| {
+            text.bytes()
+                .take(span.start)
+                .filter(|byte| *byte == b'\n')
+                .count()
+                + 1
+        });
         let place = place.map(|line| format!("line {line}: ")).unwrap_or_default();
         LimitsError(vec![format!("{place}{}", error.message())])
     })?;

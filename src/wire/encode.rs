@@ -31,6 +31,22 @@ pub struct Encoded {
     pub bytes: Bytes,
 }
 
+impl Encoded {
+    /// Nothing, for a question that needs no more.
+    pub const fn empty() -> Self {
+        Self {
+            bytes: Bytes::new(),
+            schema: "",
+        }
+    }
+
+    /// A message that is written in JSON.
+    pub fn from_json(schema: &'static str, text: &str) -> Result<Self, super::Unreadable> {
+        let bytes = super::json::to_protobuf(schema, text.as_bytes())?.into();
+        Ok(Self { bytes, schema })
+    }
+}
+
 pub(super) fn encoded<M: Message>(schema: &'static str, message: &M) -> Encoded {
     Encoded {
         schema,

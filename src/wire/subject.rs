@@ -219,6 +219,11 @@ impl Subjects {
         )
     }
 
+    /// The filter of everything that could not be read.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.journal.v0.dead.>", self.prefix)
+    }
+
     /// Where a symbol's trade updates go.
     pub fn trade_update(&self, symbol: Option<&Symbol>) -> String {
         let token = symbol.map_or_else(|| NO_SYMBOL.to_owned(), |symbol| encode_token(symbol.as_str()));

@@ -113,7 +113,7 @@ const PLAN: &[(&str, May)] = &[
     // The front door.
     (
         "cli",
-        Above(&["app", "archive", "bus", "config", "demo", "sim", "wire"]),
+        Above(&["alpaca", "app", "archive", "bus", "config", "demo", "sim", "wire"]),
     ),
 ];
 

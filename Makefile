@@ -140,6 +140,10 @@ proto: ## Record what proto/ promises in proto/descriptors.binpb, unless it brea
 reference: ## Write docs/reference from the code and proto/
 	NALPACA_BLESS=1 $(CARGO) test --locked --test it reference::
 
+.PHONY: transcripts
+transcripts: ## Write tests/it/transcripts: every command as people see it
+	NALPACA_BLESS=1 $(CARGO) test --locked --test it command_line::
+
 .PHONY: python-proto
 python-proto: ## Generate Python classes from proto/ into examples/python/gen
 	$(TOOLS) python

@@ -173,6 +173,9 @@ pub(super) fn stay(terminal: &mut Terminal, parts: &Parts) -> io::Result<()> {
          nats sub 'nalpaca.data.v0.tradeupdates.>' --translate 'nalpaca decode TradeUpdate'\n  \
          nats kv get nalpaca positions --raw | nalpaca decode Positions\n  \
          nats stream view nalpaca-journal-stream-v0\n  \
+         nalpaca buy AAPL 1 --wait\n  \
+         nalpaca positions\n  \
+         nalpaca top\n  \
          nalpaca tail quotes AAPL BTC/USD --add --last\n  \
          nalpaca bars AAPL --start 2026-01-02 --timeframe 1Day\n  \
          curl http://{}/readyz\n\n\

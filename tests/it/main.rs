@@ -5,6 +5,7 @@ mod bad_input;
 mod barriers;
 mod cancels;
 mod changes;
+mod command_line;
 mod drift;
 mod examples;
 mod history;

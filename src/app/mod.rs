@@ -43,6 +43,7 @@ use crate::blotter::Blotter;
 use crate::bus::{self, Beats, Bucket, Candidate, Connection, Journal, Keeper, Lease, Topology};
 use crate::clock::Clock;
 use crate::config::{AlpacaConfig, Config};
+use crate::deadman::DeadMan;
 use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
@@ -444,6 +445,7 @@ impl Daemon {
         };
         feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
         risk::recall(self, &risk).await;
+        let (watched, told) = (risk.clone(), journal.clone());
         let desk = desk::start(
             self,
             tasks,
@@ -458,7 +460,14 @@ impl Daemon {
             },
         )
         .await;
-        cancels.send_replace(Some(desk));
+        cancels.send_replace(Some(desk.clone()));
+        let dead_man = DeadMan {
+            connection: connection.clone(),
+            cancels: desk,
+            risk: watched,
+            journal: told,
+        };
+        tasks.helper("strategy leases", dead_man.run());
         market_data::start(self, tasks, connection, switchboard);
         if draining {
             let seen_through = stages::finish_move(

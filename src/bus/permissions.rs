@@ -217,7 +217,12 @@ impl Site<'_> {
         }
         Permissions {
             publish,
-            subscribe: vec![self.subjects.service(">"), "$SRV.>".to_owned()],
+            subscribe: vec![
+                self.subjects.service(">"),
+                "$SRV.>".to_owned(),
+                // Renewals of strategies' leases.
+                "$KV.nalpaca-leases.>".to_owned(),
+            ],
             answers: true,
         }
     }

@@ -144,6 +144,8 @@ pub enum DenialReason {
     Strategy,
     /// There is no such position, or it is smaller than what should be closed.
     Position,
+    /// Its strategy's lease has lapsed.
+    Lease,
     /// It would break a limit.
     Limit(LimitName),
     /// A reason this version does not know, in a record of another.
@@ -157,6 +159,7 @@ impl DenialReason {
             Self::Mode => "mode",
             Self::Strategy => "strategy",
             Self::Position => "position",
+            Self::Lease => "lease",
             Self::Limit(limit) => limit.as_str(),
             Self::Other => "other",
         }

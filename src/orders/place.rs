@@ -389,6 +389,7 @@ async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Option
     let quotes = risk.quotes(&order.id, placement).await;
     match risk.admit(&order.id, placement, Judged::ByLimits, &quotes) {
         Ok(()) | Err(NotAdmitted::Enlarges) => None,
+        Err(NotAdmitted::Lapsed) => Some(submit::lapsed(&order.id)),
         Err(NotAdmitted::Breach(breach)) => Some(Verdict::beyond(breach)),
     }
 }

@@ -14,8 +14,10 @@ use super::venue::Venue;
 use crate::alpaca::rest::{LastCheck, SubmitAnswer};
 use crate::alpaca::{Lane, Permit};
 use crate::backoff::{Backoff, Reason};
-use crate::domain::outcome::{Acceptance, Refusal};
-use crate::domain::{ClientOrderId, CommandId, ConditionName, GatewayMode, GatewayState, Placement, Verdict};
+use crate::domain::outcome::{Acceptance, DenialReason, Refusal};
+use crate::domain::{
+    ClientOrderId, CommandId, ConditionName, GatewayMode, GatewayState, Placement, Strategy, Verdict,
+};
 use crate::risk::{Judged, NotAdmitted, Quotes};
 use crate::telemetry::{metrics, trace};
 use crate::trial::{self, Bug, Point};
@@ -297,6 +299,7 @@ fn limited<V: Venue>(
     match dealer.risk.admit(submission.id, submission.asked, judged, quotes) {
         Ok(()) => Passage::Open,
         Err(NotAdmitted::Breach(breach)) => Passage::Closed(Verdict::beyond(breach)),
+        Err(NotAdmitted::Lapsed) => Passage::Closed(lapsed(submission.id)),
         Err(NotAdmitted::Enlarges) => match gate::denial(state, false) {
             Some(denied) => Passage::Closed(denied),
             None => Passage::Open,
@@ -308,6 +311,20 @@ fn limited<V: Venue>(
 fn may_reduce<V: Venue>(dealer: &Dealer<V>, submission: &Submission<'_>) -> bool {
     dealer.gateway.state().mode == GatewayMode::ReduceOnly
         && (submission.reduces || dealer.risk.only_reduces(submission.id, submission.asked))
+}
+
+/// The outcome of an order whose strategy's lease has lapsed.
+pub(super) fn lapsed(id: &ClientOrderId) -> Verdict {
+    let strategy = Strategy::of(id.as_str())
+        .map(|strategy| strategy.to_string())
+        .unwrap_or_default();
+    Verdict::Denied {
+        reason: DenialReason::Lease,
+        message: format!(
+            "the lease of the strategy {strategy} has lapsed; write its key in the bucket nalpaca-leases again, or delete it"
+        ),
+        breach: None,
+    }
 }
 
 /// The outcome of an order for which everything was done but the POST.

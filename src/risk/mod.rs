@@ -17,7 +17,7 @@ mod judge;
 mod pace;
 mod request;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,6 +93,8 @@ struct State {
     begun: HashMap<ClientOrderId, Request>,
     paces: Paces,
     shapes: HashMap<Shape, Timestamp>,
+    /// Strategies whose lease has lapsed.
+    lapsed: HashSet<String>,
 }
 
 /// By what an order is judged.
@@ -113,6 +115,8 @@ pub enum NotAdmitted {
     Breach(Breach),
     /// It could make a position larger, and must not.
     Enlarges,
+    /// Its strategy's lease has lapsed.
+    Lapsed,
 }
 
 /// Quotes that were fetched for one order.
@@ -263,6 +267,10 @@ impl Risk {
         };
         let now = self.0.clock.now();
         let mut state = self.state();
+        let strategy = request.strategy.as_ref().map(ToString::to_string);
+        if judged != Judged::Never && strategy.is_some_and(|strategy| state.lapsed.contains(&strategy)) {
+            return Err(NotAdmitted::Lapsed);
+        }
         let is_known = state.begun.contains_key(id);
         if is_limited || judged == Judged::MustReduce {
             self.look(&state, &request, quotes, |view| {
@@ -315,6 +323,16 @@ impl Risk {
     /// The order does not begin any more, or is counted elsewhere.
     pub fn over(&self, id: &ClientOrderId) {
         self.state().begun.remove(id);
+    }
+
+    /// Notes that a strategy's lease has lapsed, or has not any more.
+    pub fn lapsed(&self, strategy: &str, has_lapsed: bool) {
+        let mut state = self.state();
+        if has_lapsed {
+            state.lapsed.insert(strategy.to_owned());
+        } else {
+            state.lapsed.remove(strategy);
+        }
     }
 
     /// Whether everything is done for this order but the POST.

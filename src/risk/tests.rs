@@ -197,6 +197,7 @@ impl Bench {
             }
             Err(NotAdmitted::Breach(breach)) => breach.limit.as_str().to_owned(),
             Err(NotAdmitted::Enlarges) => "enlarges".to_owned(),
+            Err(NotAdmitted::Lapsed) => "lapsed".to_owned(),
         }
     }
 
@@ -687,6 +688,23 @@ fn in_mode_reduce_only_an_order_is_held_against_what_else_may_be_filled() {
         !reduces(&bench, "i", sell("1", "10")),
         "nobody knows what is held"
     );
+}
+
+#[test]
+fn a_strategy_whose_lease_has_lapsed_begins_nothing_and_closes() {
+    let bench = Bench::new(Limits::default());
+    bench.risk.lapsed("m", true);
+    assert_eq!(bench.breach("m.1", buy("1", "1")), "lapsed");
+    assert_eq!(bench.breach("n.1", buy("1", "1")), "none");
+    let close = Placement::New(sell("1", "1"));
+    assert_eq!(
+        bench
+            .risk
+            .admit(&id("m.2"), &close, Judged::Never, &Quotes::new()),
+        Ok(())
+    );
+    bench.risk.lapsed("m", false);
+    assert_eq!(bench.breach("m.1", buy("1", "1")), "none");
 }
 
 #[test]

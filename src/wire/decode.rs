@@ -566,7 +566,12 @@ fn outcome_of(outcome: &pb::Outcome) -> Read<Outcome> {
             results: results.clone(),
         }),
         pb::OutcomeKind::Denied => {
-            let known = [DenialReason::Mode, DenialReason::Strategy, DenialReason::Position];
+            let known = [
+                DenialReason::Mode,
+                DenialReason::Strategy,
+                DenialReason::Position,
+                DenialReason::Lease,
+            ];
             let limits = LimitName::ALL.into_iter().map(DenialReason::Limit);
             let mut known = known.into_iter().chain(limits);
             let reason = known.find(|reason| reason.as_str() == outcome.reason);
@@ -581,6 +586,7 @@ fn outcome_of(outcome: &pb::Outcome) -> Read<Outcome> {
                     DenialReason::Mode
                     | DenialReason::Strategy
                     | DenialReason::Position
+                    | DenialReason::Lease
                     | DenialReason::Other,
                 )
                 | None => None,

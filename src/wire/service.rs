@@ -64,6 +64,24 @@ pub fn mode_request(asked: &ModeAsked) -> Encoded {
     encoded(MODE_REQUEST, &request)
 }
 
+/// How long a strategy's lease may stand still when it does not say.
+pub const LEASE_TTL: Duration = Duration::from_secs(30);
+/// Shortest and longest that it may say, in milliseconds.
+const LEASE_TTLS: (u32, u32) = (1000, 86_400_000);
+
+/// Reads how long a strategy's lease may stand still.
+pub fn read_strategy_lease(payload: &[u8]) -> Result<Duration, Unreadable> {
+    let lease: pb::StrategyLease = optional("tradesvc.v0.StrategyLease", None, payload)?;
+    match lease.ttl_ms {
+        0 => Ok(LEASE_TTL),
+        ttl if (LEASE_TTLS.0..=LEASE_TTLS.1).contains(&ttl) => Ok(Duration::from_millis(ttl.into())),
+        ttl => Err(Unreadable::new(format!(
+            "ttl_ms is {ttl}; it is from {} to {}",
+            LEASE_TTLS.0, LEASE_TTLS.1
+        ))),
+    }
+}
+
 /// A change of the mode, and whether it is kept.
 pub fn mode_change(change: &ModeChange, kept: bool) -> Encoded {
     let message = pb::ModeChange {

@@ -83,6 +83,7 @@ const PLAN: &[(&str, May)] = &[
             "wire",
         ]),
     ),
+    ("deadman", Above(&["alpaca", "bus", "orders", "risk", "wire"])),
     // Wiring.
     ("admin", Above(&[])),
     (
@@ -93,6 +94,7 @@ const PLAN: &[(&str, May)] = &[
             "blotter",
             "bus",
             "config",
+            "deadman",
             "drop_copy",
             "gateway",
             "ledger",

@@ -11,6 +11,7 @@ mod examples;
 mod history;
 mod holdings;
 mod judge;
+mod leases;
 mod limits;
 mod market_data;
 mod migration;

@@ -150,6 +150,28 @@ python-proto: ## Generate Python classes from proto/ into examples/python/gen
 	@mkdir -p examples/python/gen
 	PYTHONPATH=.tools/python $(PYTHON) -m grpc_tools.protoc -I proto --python_out examples/python/gen --pyi_out examples/python/gen tradesvc/v0/tradesvc.proto tradesvc/v0/service.proto stream/v0/stream.proto
 
+.PHONY: go-proto
+go-proto: ## Generate Go types from proto/ into examples/go/gen
+	$(TOOLS) python protoc-gen-go
+	PYTHONPATH=.tools/python $(PYTHON) -m grpc_tools.protoc -I proto --plugin=protoc-gen-go=.tools/bin/protoc-gen-go \
+		--go_out=examples/go --go_opt=module=nalpaca.example/client \
+		--go_opt=Mtradesvc/v0/tradesvc.proto=nalpaca.example/client/gen/tradesvcpb \
+		--go_opt=Mtradesvc/v0/service.proto=nalpaca.example/client/gen/tradesvcpb \
+		--go_opt=Mstream/v0/stream.proto=nalpaca.example/client/gen/streampb \
+		tradesvc/v0/tradesvc.proto tradesvc/v0/service.proto stream/v0/stream.proto
+
+.PHONY: clients
+clients: python-proto go-proto ## Build the example clients, and run each against the demo (needs go and node)
+	$(TOOLS) nats
+	mkdir -p .tools/clients
+	cd examples/go && go vet ./... && go build -mod=readonly -trimpath -o ../../.tools/clients/go .
+	cd examples/typescript && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent build
+	$(CARGO) clippy --locked --manifest-path examples/rust/Cargo.toml --target-dir target/clients -- -D warnings
+	$(CARGO) build --locked --manifest-path examples/rust/Cargo.toml --target-dir target/clients
+	cp target/clients/debug/nalpaca-example .tools/clients/rust
+	$(CARGO) build --locked
+	$(PYTHON) examples/run.py --nats-server "$$($(TOOLS) which-nats)" $(ARGS)
+
 .PHONY: compose
 compose: ## Build the image (needs docker)
 	NALPACA_REVISION=$(REVISION) $(COMPOSE) --profile $(PROFILE) build

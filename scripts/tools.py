@@ -22,6 +22,7 @@ CARGO_DENY = "0.20.2"
 CARGO_CYCLONEDX = "0.5.9"
 ACTIONLINT = "1.7.12"
 HELM = "4.3.2"
+PROTOC_GEN_GO = "1.36.11"
 NATS_MIN = (2, 10)  # the oldest nats-server on the PATH that counts
 
 USAGE = """usage: scripts/tools.sh GROUP...
@@ -35,6 +36,7 @@ USAGE = """usage: scripts/tools.sh GROUP...
   deny         cargo-deny                                 .tools/cargo-deny/VERSION/bin/cargo-deny
   cyclonedx    cargo-cyclonedx                            .tools/cargo-cyclonedx/VERSION/bin/cargo-cyclonedx
   actionlint   actionlint (needs go), and lint            .tools/actionlint/VERSION/actionlint
+  protoc-gen-go  Go classes of proto/ (needs go)        .tools/protoc-gen-go/VERSION/protoc-gen-go
   test         nats, nats-oldest and python
   all          everything but the following
 
@@ -272,6 +274,11 @@ def needs(program, words):
         die(f"no {program} found: install {words}")
 
 
+def protoc_gen_go():
+    needs("go", "Go 1.24 or later")
+    go_install("protoc-gen-go", "google.golang.org/protobuf/cmd/protoc-gen-go", PROTOC_GEN_GO)
+
+
 def conformance_go():
     needs("go", "Go 1.22 or later")
     place = TOOLS / "conformance-go"
@@ -310,6 +317,7 @@ GROUPS = {
 RELEASE = {
     "cyclonedx": lambda: cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX),
     "actionlint": actionlint,
+    "protoc-gen-go": protoc_gen_go,
 }
 CONFORMANCE = {
     "conformance-python": lambda: packages("conformance-python", "alpaca-py", "conformance"),

@@ -172,6 +172,12 @@ clients: python-proto go-proto ## Build the example clients, and run each agains
 	$(CARGO) build --locked
 	$(PYTHON) examples/run.py --nats-server "$$($(TOOLS) which-nats)" $(ARGS)
 
+.PHONY: documents
+documents: python-proto ## Run every command of the documents against the demo (needs go)
+	$(TOOLS) nats nats-cli
+	$(CARGO) build --locked
+	$(PYTHON) scripts/documents.py --nats-server "$$($(TOOLS) which-nats)" --nats "$$(command -v nats || echo .tools/bin/nats)" $(ARGS)
+
 .PHONY: compose
 compose: ## Build the image (needs docker)
 	NALPACA_REVISION=$(REVISION) $(COMPOSE) --profile $(PROFILE) build

@@ -23,6 +23,7 @@ CARGO_CYCLONEDX = "0.5.9"
 ACTIONLINT = "1.7.12"
 HELM = "4.3.2"
 PROTOC_GEN_GO = "1.36.11"
+NATS_CLI = "0.5.1"
 NATS_MIN = (2, 10)  # the oldest nats-server on the PATH that counts
 
 USAGE = """usage: scripts/tools.sh GROUP...
@@ -37,6 +38,7 @@ USAGE = """usage: scripts/tools.sh GROUP...
   cyclonedx    cargo-cyclonedx                            .tools/cargo-cyclonedx/VERSION/bin/cargo-cyclonedx
   actionlint   actionlint (needs go), and lint            .tools/actionlint/VERSION/actionlint
   protoc-gen-go  Go classes of proto/ (needs go)        .tools/protoc-gen-go/VERSION/protoc-gen-go
+  nats-cli     the nats CLI (needs go), where it is not on the PATH  .tools/nats/VERSION/nats
   test         nats, nats-oldest and python
   all          everything but the following
 
@@ -279,6 +281,13 @@ def protoc_gen_go():
     go_install("protoc-gen-go", "google.golang.org/protobuf/cmd/protoc-gen-go", PROTOC_GEN_GO)
 
 
+def nats_cli():
+    if shutil.which("nats"):
+        return
+    needs("go", "Go 1.24 or later")
+    go_install("nats", "github.com/nats-io/natscli/nats", NATS_CLI, " It compiles for about a minute.")
+
+
 def conformance_go():
     needs("go", "Go 1.22 or later")
     place = TOOLS / "conformance-go"
@@ -318,6 +327,7 @@ RELEASE = {
     "cyclonedx": lambda: cargo_install("cargo-cyclonedx", CARGO_CYCLONEDX),
     "actionlint": actionlint,
     "protoc-gen-go": protoc_gen_go,
+    "nats-cli": nats_cli,
 }
 CONFORMANCE = {
     "conformance-python": lambda: packages("conformance-python", "alpaca-py", "conformance"),

@@ -13,7 +13,7 @@ use super::tasks::{Floor, Tasks};
 use crate::alpaca::data::{DataEndpoint, Format, History};
 use crate::alpaca::{Credential, rest};
 use crate::backoff::Backoff;
-use crate::bus::{Broadcast, Connection};
+use crate::bus::{Broadcast, Connection, JsonCopies};
 use crate::clock::Clock;
 use crate::config::MarketDataConfig;
 use crate::domain::market::MarketClass;
@@ -38,6 +38,10 @@ struct Luggage {
     pacer: crate::alpaca::Pacer,
     credential: Credential,
     subjects: Subjects,
+    /// First tokens of every subject.
+    prefix: String,
+    /// Whether copies in JSON are wanted.
+    copies: bool,
     clock: Clock,
     switchboard: Switchboard,
 }
@@ -66,6 +70,8 @@ pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks, connection: &Connection,
         pacer: daemon.venue.pacer().clone(),
         credential: daemon.credential.clone(),
         subjects: daemon.subjects.clone(),
+        prefix: config.prefix.clone(),
+        copies: config.json_copies,
         clock: daemon.clock.clone(),
         switchboard,
     };
@@ -205,6 +211,9 @@ async fn feeds(luggage: Luggage, stop: CancellationToken) -> anyhow::Result<()> 
     let relay = Relay {
         outbox,
         broadcast: Broadcast::new(connection.clone()),
+        copies: luggage
+            .copies
+            .then(|| JsonCopies::new(connection.clone(), luggage.prefix)),
         metrics,
     };
     relay.run(stop).await;

@@ -40,7 +40,7 @@ use uuid::Uuid;
 use crate::admin::{self, Readiness, Started};
 use crate::alpaca::{Credential, Pacer, rest};
 use crate::blotter::Blotter;
-use crate::bus::{self, Beats, Bucket, Candidate, Connection, Journal, Keeper, Lease, Topology};
+use crate::bus::{self, Beats, Bucket, Candidate, Connection, Journal, JsonCopies, Keeper, Lease, Topology};
 use crate::clock::Clock;
 use crate::config::{AlpacaConfig, Config};
 use crate::deadman::DeadMan;
@@ -390,14 +390,19 @@ impl Daemon {
     async fn start(&self, tasks: &mut Tasks, connection: &Connection, beats: &Beats, lease: &Lease) -> Start {
         let names = &self.config.objects;
         let open = async |name| stages::open(connection, name).await.behind(lease.clone());
-        let bucket = open(&names.bucket).await;
+        let copies = self
+            .config
+            .json_copies
+            .then(|| JsonCopies::new(connection.clone(), self.config.prefix.clone()));
+        let bucket = open(&names.bucket).await.copied(copies.clone());
         let ledger = Ledger::new(open(&names.orders_bucket).await);
         let journal = Journal::new(
             connection.clone(),
             self.subjects.clone(),
             &names.journal_stream,
             lease.clone(),
-        );
+        )
+        .copied(copies);
         let switchboard = market_data::switchboard(&self.config.market_data);
         // What the term before this one knew may have changed since.
         self.blotter.forget();

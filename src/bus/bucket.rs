@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt, future};
 
 use super::Connection;
+use super::copies::JsonCopies;
 use super::lease::{Lease, NotLeading};
 use super::stored::{self, Wanted};
 use crate::trial::{self, Bug};
@@ -31,6 +32,7 @@ pub struct Bucket {
     connection: Connection,
     /// Nothing is written without it.
     fence: Option<Lease>,
+    copies: Option<JsonCopies>,
 }
 
 /// A value and the revision a compare-and-set must name to replace it.
@@ -79,7 +81,15 @@ impl Bucket {
             stream,
             connection: connection.clone(),
             fence: None,
+            copies: None,
         })
+    }
+
+    /// The same bucket, with copies in JSON of what is put there.
+    #[must_use]
+    pub fn copied(mut self, copies: Option<JsonCopies>) -> Self {
+        self.copies = copies;
+        self
     }
 
     /// The same bucket, written only while a lease is held.
@@ -124,9 +134,14 @@ impl Bucket {
 
     /// Writes, whatever is there. Returns the new revision.
     pub async fn put(&self, key: &str, value: Bytes) -> Result<u64, BucketError> {
-        self.publish("write", key, HeaderMap::new(), value)
+        let revision = self
+            .publish("write", key, HeaderMap::new(), value.clone())
             .await
-            .map_err(|error| self.unconditional("write", key, error))
+            .map_err(|error| self.unconditional("write", key, error))?;
+        if let Some(copies) = &self.copies {
+            copies.of_key(key, &value).await;
+        }
+        Ok(revision)
     }
 
     /// Marks a key deleted.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tracing::{Instrument as _, Span, info_span, warn};
 
 use super::Connection;
+use super::copies::JsonCopies;
 use super::lease::{Lease, NotLeading};
 use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
@@ -44,6 +45,7 @@ pub struct Journal {
     fence: Lease,
     /// The traces of the commands whose orders' events come by.
     traces: trace::Remembered,
+    copies: Option<JsonCopies>,
 }
 
 /// Why a message is not known to be stored.
@@ -91,7 +93,15 @@ impl Journal {
             stream: stream.into(),
             fence,
             traces: trace::Remembered::default(),
+            copies: None,
         }
+    }
+
+    /// The same journal, with copies in JSON of what is stored.
+    #[must_use]
+    pub fn copied(mut self, copies: Option<JsonCopies>) -> Self {
+        self.copies = copies;
+        self
     }
 
     /// Stores an outcome. `spelling` is the id as the command's subject has it.
@@ -331,18 +341,23 @@ impl Journal {
         if !self.fence.holds() && !trial::planted(Bug::LeaseIgnored) {
             return Err(fail(NotLeading.to_string()));
         }
+        let schema = headers
+            .get("Nalpaca-Schema")
+            .map(|schema| schema.as_str().to_owned());
         let sent = self
             .connection
             .jetstream()
-            .publish_with_headers(subject.to_owned(), headers, payload)
+            .publish_with_headers(subject.to_owned(), headers, payload.clone())
             .await;
         let acknowledged = sent.map_err(|error| fail(error.to_string()))?.await;
-        acknowledged
-            .map(|stored| stored.sequence)
-            .map_err(|error| PublishError {
-                is_behind: error.kind() == PublishErrorKind::WrongLastSequence,
-                ..fail(error.to_string())
-            })
+        let stored = acknowledged.map_err(|error| PublishError {
+            is_behind: error.kind() == PublishErrorKind::WrongLastSequence,
+            ..fail(error.to_string())
+        })?;
+        if let (Some(copies), Some(schema), false) = (&self.copies, schema, stored.duplicate) {
+            copies.of(subject, &schema, &payload).await;
+        }
+        Ok(stored.sequence)
     }
 
     /// Whether a message with this id is on the subject.

@@ -205,6 +205,7 @@ impl Site<'_> {
         // orders.submit publishes what it is given, so that it goes the way of every command.
         // One line: a JWT has to fit into the server's `max_control_line`, 4 KiB.
         publish.push(self.subjects.all_commands());
+        publish.push(self.subjects.json_copies(">"));
         for stream in self.streams() {
             publish.push(format!("$JS.API.STREAM.INFO.{stream}"));
             publish.push(format!("$JS.API.STREAM.MSG.GET.{stream}"));
@@ -229,13 +230,16 @@ impl Site<'_> {
 
     fn trader(&self) -> Permissions {
         let mut publish = self.subjects.commands();
-        publish.extend(["orders.submit", "orders.cancel"].map(|endpoint| self.subjects.service(endpoint)));
+        publish.extend(
+            ["state.get", "orders.submit", "orders.cancel"].map(|endpoint| self.subjects.service(endpoint)),
+        );
         Permissions {
             publish,
             subscribe: vec![
                 self.subjects.outcome(">"),
                 self.subjects.every_update(),
                 self.subjects.trade_updates(),
+                self.subjects.json_copies("journal.v0.>"),
             ],
             answers: false,
         }
@@ -254,11 +258,14 @@ impl Site<'_> {
             .map(|kind| self.subjects.command_spelled(*kind, &format!("{token}.>")))
             .collect();
         publish.push(format!("$KV.nalpaca-leases.{token}"));
+        // Whose money it is, and what is let through.
+        publish.push(self.subjects.service("state.get"));
         Permissions {
             publish,
             subscribe: vec![
                 self.subjects.outcome(&format!("{token}.>")),
                 self.subjects.update_spelled(&format!("{token}.>")),
+                self.subjects.json_copies(&format!("journal.v0.*.{token}.>")),
             ],
             answers: false,
         }
@@ -329,6 +336,7 @@ impl Site<'_> {
                 format!("$KV.{}.>", names.bucket),
                 format!("$KV.{}.>", names.orders_bucket),
                 "$KV.nalpaca-last.>".to_owned(),
+                self.subjects.json_copies(">"),
             ],
             answers: false,
         }

@@ -13,6 +13,9 @@ use crate::config::Config;
 use crate::wire::subject::Subjects;
 use crate::wire::{Encoded, decode_to_json};
 
+/// Longest wait for the gateway to say whose money it trades.
+const ENVIRONMENT_PATIENCE: Duration = Duration::from_secs(3);
+
 /// What every command that speaks to the gateway takes.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Common {
@@ -74,14 +77,17 @@ impl Client {
         question: Encoded,
         reply: &str,
     ) -> Result<Value, AskError> {
-        let answer = ask(
-            &self.connection,
-            &self.subjects,
-            endpoint,
-            question,
-            self.patience,
-        )
-        .await?;
+        self.ask_within(endpoint, question, reply, self.patience).await
+    }
+
+    async fn ask_within(
+        &self,
+        endpoint: &str,
+        question: Encoded,
+        reply: &str,
+        patience: Duration,
+    ) -> Result<Value, AskError> {
+        let answer = ask(&self.connection, &self.subjects, endpoint, question, patience).await?;
         let json =
             decode_to_json(reply, &answer, false).map_err(|error| AskError::Failed(error.to_string()))?;
         serde_json::from_str(&json).map_err(|error| AskError::Failed(error.to_string()))
@@ -106,8 +112,15 @@ impl Client {
 
     /// Whose money it is, as the gateway says: `paper`, `sim` or `live`.
     pub(super) async fn environment(&self) -> Result<String, AskError> {
+        // Who may not ask gets no answer at all, and is not to wait for it long.
+        let patience = self.patience.min(ENVIRONMENT_PATIENCE);
         let state = self
-            .try_ask("state.get", Encoded::empty(), "tradesvc.v0.GatewayState")
+            .ask_within(
+                "state.get",
+                Encoded::empty(),
+                "tradesvc.v0.GatewayState",
+                patience,
+            )
             .await?;
         Ok(state["environment"].as_str().unwrap_or_default().to_owned())
     }

@@ -337,6 +337,7 @@ fn build(settings: &mut Settings, source: &dyn Source) -> Config {
         halt_file: settings.path("HALT_FILE"),
         limits: limits(settings, source, trade_updates_enabled),
         dry_run: settings.switch("DRY_RUN"),
+        json_copies: settings.choice("DATA_ENCODING") == "json",
         warnings: Vec::new(),
     }
 }

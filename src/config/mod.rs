@@ -68,6 +68,8 @@ pub struct Config {
     pub limits: Option<LimitsConfig>,
     /// Everything is done but the POST.
     pub dry_run: bool,
+    /// What is published is published in JSON, too.
+    pub json_copies: bool,
     /// While this file is there, the gateway is halted.
     pub halt_file: Option<PathBuf>,
     /// What was accepted but will not do what it seems to; logged once at start.

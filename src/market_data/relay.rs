@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use super::last::LastValues;
 use super::outbox::{Outbox, Parcel};
-use crate::bus::{Broadcast, Message};
+use crate::bus::{Broadcast, JsonCopies, Message};
 use crate::domain::market::{Channel, MarketClass};
 use crate::telemetry::metrics::{self, DataMetrics};
 
@@ -35,6 +35,8 @@ pub struct Relay {
     pub broadcast: Broadcast<Tag>,
     /// What is counted.
     pub metrics: DataMetrics,
+    /// Copies in JSON, where they are wanted.
+    pub copies: Option<JsonCopies>,
 }
 
 impl Relay {
@@ -100,6 +102,12 @@ impl Relay {
             }
             if parcel.is_last {
                 last.put(&parcel.key, &parcel.message.payload, parcel.message.schema);
+            }
+            if let Some(copies) = &self.copies {
+                let message = &parcel.message;
+                copies
+                    .of(message.subject.as_str(), message.schema, &message.payload)
+                    .await;
             }
             let published = if parcel.stored {
                 failed.extend(self.broadcast.store(parcel.message, Some((class, channel))).await);

@@ -175,6 +175,11 @@ impl Subjects {
         format!("{}.svc.v0.{endpoint}", self.prefix)
     }
 
+    /// Copies in JSON of what is told under the same subject without `json.`; `>` for all of them.
+    pub fn json_copies(&self, tail: &str) -> String {
+        format!("{}.json.{tail}", self.prefix)
+    }
+
     /// What the journal stream captures.
     pub fn journal(&self) -> String {
         format!("{}.journal.v0.>", self.prefix)

@@ -10,6 +10,7 @@ mod drift;
 mod examples;
 mod history;
 mod holdings;
+mod json;
 mod judge;
 mod leases;
 mod limits;

@@ -584,6 +584,12 @@ pub const SECTIONS: &[Section] = &[
                 "Hear what somebody is subscribed to on NATS, and a minute longer, besides what the settings and programs name.",
             ),
             Setting::new(
+                "DATA_ENCODING",
+                Kind::Choice(&["protobuf", "json"]),
+                "protobuf",
+                "With json, what is published in protobuf is told in JSON as well, under PREFIX.json (docs/json.md).",
+            ),
+            Setting::new(
                 "MARKET_DATA_ENCODING",
                 Kind::Choice(&["msgpack", "json"]),
                 "msgpack",

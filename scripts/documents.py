@@ -35,7 +35,7 @@ ELSEWHERE = [
     (r"(kubectl|helm|docker)\b", "it takes a cluster; make check-helm renders the chart and asks the daemon about its settings"),
     (r"cd examples/", "make clients runs it"),
     (r"nats (account backup|stream edit --replicas)", "it takes a cluster of servers"),
-    (r"nalpaca (decode <Message>|permissions ROLE\.\.\.|permissions$)", "it is no command, but its form"),
+    (r"nalpaca (decode <Message>|decode$|permissions ROLE\.\.\.|permissions$)", "it is no command, but its form"),
     (r"nats stream view", "it turns pages on a terminal"),
     (r"(kill|systemctl)\b", "it names a process of the reader's"),
     (r"nats-server -js$", "the demo runs one"),

@@ -68,6 +68,23 @@ pub enum NotChanged {
     Held(String),
 }
 
+/// A mode that holds in this process and could not be kept yet. It outlives a term of leading: who halts while NATS is out of
+/// reach must not find the gateway resumed because it lost its lease meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Unkept(Arc<Mutex<Option<ModeChange>>>);
+
+impl Unkept {
+    fn set(&self, change: Option<ModeChange>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = change;
+    }
+
+    /// What could not be kept, unless what is kept is newer.
+    fn newer_than(&self, kept: Option<&ModeChange>) -> Option<ModeChange> {
+        let unkept = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        unkept.filter(|unkept| kept.is_none_or(|kept| kept.at < unkept.at))
+    }
+}
+
 /// Changes what is let through. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Modes(Arc<Inner>);
@@ -85,6 +102,7 @@ struct Inner {
     kept: watch::Sender<u64>,
     /// The version that holds.
     holds: watch::Sender<u64>,
+    unkept: Unkept,
 }
 
 #[derive(Debug)]
@@ -105,7 +123,13 @@ enum Begun {
 
 impl Modes {
     /// Reads what was kept, for as long as it takes, and lets it hold. What cannot be read is a halt: it may have been one.
-    pub async fn take_up(gateway: Gateway, bucket: Bucket, journal: Journal, clock: Clock) -> Self {
+    pub async fn take_up(
+        gateway: Gateway,
+        bucket: Bucket,
+        journal: Journal,
+        clock: Clock,
+        unkept: Unkept,
+    ) -> Self {
         let mut backoff = Backoff::new(Reason::Nats);
         let kept = loop {
             match bucket.get(KEY).await {
@@ -123,10 +147,13 @@ impl Modes {
             source: ModeSource::Start,
             at: clock.now(),
         };
-        let (change, is_kept) = match kept.as_deref().map(wire::service::read_mode_change) {
-            None => (begun(GatewayMode::Normal, ""), true),
-            Some(Ok(change)) => (change, true),
-            Some(Err(error)) => {
+        let kept = kept.as_deref().map(wire::service::read_mode_change);
+        let known = kept.as_ref().and_then(|kept| kept.as_ref().ok());
+        let (change, is_kept) = match (kept.clone(), unkept.newer_than(known)) {
+            (_, Some(change)) => (change, false),
+            (None, None) => (begun(GatewayMode::Normal, ""), true),
+            (Some(Ok(change)), None) => (change, true),
+            (Some(Err(error)), None) => {
                 warn!(%error, "the mode that was kept cannot be read, so the gateway is halted");
                 let reason = "the mode that was kept cannot be read; resume if it may be normal";
                 (begun(GatewayMode::Halted, reason), false)
@@ -150,6 +177,7 @@ impl Modes {
             }),
             kept: watch::Sender::new(u64::from(is_kept)),
             holds: watch::Sender::new(1),
+            unkept,
         }))
     }
 
@@ -238,6 +266,9 @@ impl Modes {
         };
         self.write(&change).await?;
         self.0.kept.send_replace(version);
+        if self.now().version == version {
+            self.0.unkept.set(None);
+        }
         Ok(())
     }
 
@@ -267,6 +298,7 @@ impl Modes {
         if now.version == version && cause.is_none() && now.holder.is_none() {
             let version = self.let_hold(&mut now, change.clone());
             self.0.kept.send_replace(version);
+            self.0.unkept.set(None);
             return Ok((change, true));
         }
         // What is kept, or may be, is not what holds.
@@ -287,6 +319,7 @@ impl Modes {
         let (mode, previous) = (change.mode.as_str(), change.previous.as_str());
         let (reason, by, source) = (&change.reason, &change.by, change.source.as_str());
         info!(mode, previous, reason, by, source, "mode set");
+        self.0.unkept.set(Some(change.clone()));
         now.change = change;
         now.version += 1;
         self.0.holds.send_replace(now.version);
@@ -295,5 +328,37 @@ impl Modes {
 
     fn now(&self) -> MutexGuard<'_, Now> {
         self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_kept_outlives_the_term_unless_somebody_was_later() {
+        let change = |second| ModeChange {
+            id: Uuid::nil(),
+            mode: GatewayMode::Halted,
+            previous: GatewayMode::Normal,
+            reason: String::new(),
+            by: String::new(),
+            source: ModeSource::Signal,
+            at: Timestamp::from_second(second).unwrap(),
+        };
+        let unkept = Unkept::default();
+        assert_eq!(unkept.newer_than(None), None);
+        unkept.set(Some(change(10)));
+        assert_eq!(unkept.newer_than(None), Some(change(10)));
+        assert_eq!(unkept.newer_than(Some(&change(9))), Some(change(10)));
+        assert_eq!(
+            unkept.newer_than(Some(&change(11))),
+            None,
+            "another daemon led meanwhile"
+        );
+        unkept.set(None);
+        assert_eq!(unkept.newer_than(None), None);
     }
 }

@@ -48,7 +48,7 @@ use crate::domain::ConditionName;
 use crate::gateway::Gateway;
 use crate::ledger::Ledger;
 use crate::market_data::HistoryDesk;
-use crate::mode::Modes;
+use crate::mode::{Modes, Unkept};
 use crate::orders::{Board, CancelDesk};
 use crate::risk::Risk;
 use crate::service::{self, Service, Takes};
@@ -106,6 +106,8 @@ struct Daemon {
     account: KnownAccount,
     /// How often a signal asked for a halt.
     halts: watch::Sender<u64>,
+    /// A mode that could not be kept in a term before this one.
+    unkept: Unkept,
     /// Told to stop.
     stop: CancellationToken,
 }
@@ -139,6 +141,7 @@ impl Daemon {
             credential,
             account: KnownAccount::default(),
             halts: watch::Sender::new(0),
+            unkept: Unkept::default(),
             stop,
         })
     }
@@ -332,7 +335,8 @@ impl Daemon {
     /// Lets the mode hold that was kept, before anything else begins, and has it changed by whoever may.
     async fn take_up_mode(&self, tasks: &mut Tasks, bucket: &Bucket, journal: &Journal) -> Modes {
         let (gateway, clock) = (self.gateway.clone(), self.clock.clone());
-        let modes = Modes::take_up(gateway, bucket.clone(), journal.clone(), clock).await;
+        let unkept = self.unkept.clone();
+        let modes = Modes::take_up(gateway, bucket.clone(), journal.clone(), clock, unkept).await;
         tasks.helper("mode", modes.clone().keep());
         let instance = self.config.instance.clone();
         let signals = modes::follow_signals(modes.clone(), self.halts.clone(), instance.clone());

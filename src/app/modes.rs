@@ -31,17 +31,14 @@ pub(super) async fn count_signals(halts: watch::Sender<u64>) {
 
 /// Halts on each signal, for as long as this daemon leads.
 pub(super) async fn follow_signals(modes: Modes, halts: watch::Sender<u64>, instance: String) {
-    let mut halts = halts.subscribe();
+    let mut asked = halts.subscribe();
     loop {
-        // Those from before this term count, too; what they asked for is kept from then on.
-        if halts.wait_for(|count| *count > 0).await.is_err() {
+        // Those from before this term count, too; what they asked for holds, and outlives the term, from then on.
+        let Ok(count) = asked.wait_for(|count| *count > 0).await.map(|count| *count) else {
             return;
-        }
-        let asked = *halts.borrow_and_update();
+        };
         halt(&modes, "SIGUSR1 was received", &instance, ModeSource::Signal).await;
-        if halts.wait_for(|count| *count != asked).await.is_err() {
-            return;
-        }
+        halts.send_modify(|now| *now = now.saturating_sub(count));
     }
 }
 

@@ -219,8 +219,12 @@ async fn send_once<V: Venue>(
     if let Some(canceled) = canceled(dealer, submission, doubt) {
         return canceled;
     }
-    if doubt.is_none() && dealer.risk.is_dry(submission.id) {
-        return Step::Done(dry());
+    if dealer.risk.is_dry(submission.id) {
+        return match doubt {
+            // It was sent before somebody said that nothing is.
+            Some(_) => Step::Ask(Instant::now()),
+            None => Step::Done(dry()),
+        };
     }
     trial::at(Point::Checked, submission.id.as_str());
     submission.attempts += 1;

@@ -145,6 +145,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 const AT_ONCE: usize = 32;
 /// Outcomes that are waited for at once.
 const SUBMITS_AT_ONCE: usize = 256;
+/// Questions at work in all, urgent ones included: their room is what the others cannot take.
+const AT_WORK_MAX: usize = AT_ONCE + SUBMITS_AT_ONCE + 256;
 /// The question that waits for an outcome.
 const SUBMIT: &str = "orders.submit";
 
@@ -225,7 +227,7 @@ impl Service {
             let question = tokio::select! {
                 biased;
                 // Cancel-safe, all of them: docs.
-                question = urgent.recv() => question,
+                question = urgent.recv(), if at_work.len() < AT_WORK_MAX => question,
                 Some(ended) = at_work.join_next() => {
                     busy -= ended.unwrap_or(0);
                     continue;

@@ -197,3 +197,31 @@ async fn a_halt_holds_at_once_where_nothing_can_be_kept_and_a_resume_does_not() 
     assert_eq!(world.outcome("no").await["kind"], "OUTCOME_KIND_DENIED");
     assert_eq!(world.posts(), 0);
 }
+
+#[tokio::test]
+async fn a_halt_while_nats_is_gone_holds_when_it_comes_back_and_is_kept_then() {
+    let mut world = World::start().await;
+    world.nats.kill9();
+    world.daemon.not_ready("nats_disconnected").await;
+    world.daemon.tell_to_halt();
+    until("the halt to hold", async || {
+        let ready = world.daemon.get("/readyz").await?;
+        ready.body.contains("mode halted").then_some(())
+    })
+    .await;
+    world.nats.run().await;
+    world.daemon.ready().await;
+    is_in_mode(&world, "GATEWAY_MODE_HALTED").await;
+    world.order("no", &buy("AAPL", "1")).await;
+    assert_eq!(world.outcome("no").await["kind"], "OUTCOME_KIND_DENIED");
+    until("the mode to be kept", async || {
+        world.value("nalpaca", "mode").await
+    })
+    .await;
+    world.daemon.kill9();
+    world.daemon.run();
+    world.daemon.ready().await;
+    world.order("still", &buy("AAPL", "1")).await;
+    assert_eq!(world.outcome("still").await["kind"], "OUTCOME_KIND_DENIED");
+    assert_eq!(world.posts(), 0);
+}

@@ -196,7 +196,7 @@ def check_pod(case, pod):
     expect(security["readOnlyRootFilesystem"] is True, f"{case}: may write to its file system")
     expect(security["capabilities"] == {"drop": ["ALL"]}, f"{case}: keeps capabilities")
 
-    names = [entry["name"].removesuffix("_FILE") for entry in container["env"]]
+    names = [name if (name := entry["name"]) in settings else name.removesuffix("_FILE") for entry in container["env"]]
     expect(len(set(names)) == len(names), f"{case}: a variable is set twice")
     extra = {"TZ"}
     for name in set(names) - extra:
@@ -210,7 +210,7 @@ def check_pod(case, pod):
     files = {
         f"{mounts[name]}/{item['path']}"
         for name, volume in volumes.items()
-        for item in volume.get("secret", {}).get("items", [])
+        for item in (volume.get("secret") or volume.get("configMap") or {}).get("items", [])
     }
     for entry in container["env"]:
         if entry.get("value", "").startswith("/etc/nalpaca/"):
@@ -221,7 +221,7 @@ def check_pod(case, pod):
         for name, value in list(env.items()):
             if value.startswith("/etc/nalpaca/"):
                 del env[name]
-                if name.endswith("_FILE"):
+                if name.endswith("_FILE") and name != "LIMITS_FILE":
                     env[name.removesuffix("_FILE")] = "made-up"
         told = subprocess.run([NALPACA, "check-config"], env=env, capture_output=True, text=True, timeout=60)
         expect(told.returncode == 0, f"{case}: the daemon refuses its settings: {told.stderr}")
@@ -265,6 +265,14 @@ for case in cases:
     for board in (o for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"].endswith("-dashboard")):
         shown = json.loads(board["data"]["nalpaca.json"])
         expect(shown == json.loads(Path(CHART, "files/dashboard.json").read_text()), f"{case}: the dashboard is another")
+    limits = [o["data"]["limits.toml"] for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"].endswith("-limits")]
+    expect(bool(limits) == bool(values.get("limits")), f"{case}: limits and their file do not go together")
+    for text in limits if NALPACA else []:
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(text)
+            file.flush()
+            told = subprocess.run([NALPACA, "limits", "--file", file.name], capture_output=True, text=True, timeout=60)
+        expect(told.returncode == 0, f"{case}: the daemon refuses its limits: {told.stderr}")
     if case.name == "go-values.yaml":
         env = environment(pod["containers"][0])
         expected = {

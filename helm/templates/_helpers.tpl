@@ -176,6 +176,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- if $v.nats.tls.ca -}}{{- $all = merge $all (dict "NATS_CA" "/etc/nalpaca/tls/ca.crt") -}}{{- end -}}
 {{- if $v.nats.tls.cert -}}{{- $all = merge $all (dict "NATS_CERT" "/etc/nalpaca/tls/tls.crt" "NATS_KEY" "/etc/nalpaca/tls/tls.key") -}}{{- end -}}
 {{- end -}}
+{{- if $v.limits -}}
+{{- $all = merge $all (dict "LIMITS_FILE" "/etc/nalpaca/limits/limits.toml") -}}
+{{- end -}}
 {{- $settings := dict -}}
 {{- range $name, $value := $all -}}
 {{- if and (not (kindIs "invalid" $value)) (ne (toString $value) "") -}}
@@ -237,6 +240,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- $secrets | toJson -}}
 {{- end }}
 
+{{- define "nalpaca.limitsName" -}}
+{{ printf "%s-limits" (include "nalpaca.fullname" . | trunc 56 | trimSuffix "-") }}
+{{- end }}
+
 {{- define "nalpaca.volumes" -}}
 - name: secrets
   secret:
@@ -276,6 +283,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
       {{- end }}
 {{- end }}
 {{- end }}
+{{- if .Values.limits }}
+- name: limits
+  configMap:
+    name: {{ include "nalpaca.limitsName" . }}
+    items: [{ key: limits.toml, path: limits.toml }]
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -291,6 +304,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- if .Values.nats.tls.secretName }}
 - { name: nats-tls, mountPath: /etc/nalpaca/tls, readOnly: true }
+{{- end }}
+{{- if .Values.limits }}
+- { name: limits, mountPath: /etc/nalpaca/limits, readOnly: true }
 {{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}

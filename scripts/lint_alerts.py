@@ -26,6 +26,7 @@ source = Path("src/telemetry/metrics.rs").read_text()
 metrics = set(re.findall(r'^const \w+: &str = "(nalpaca_[a-z_]+)"', source, re.M))
 words = {
     "name": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/gateway.rs").read_text())),
+    "mode": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/gateway.rs").read_text())),
     "outcome": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/outcome.rs").read_text())),
     "status": set(re.findall(r'=> "([0-9a-z]+)"', source)),
 }

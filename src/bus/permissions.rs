@@ -346,7 +346,10 @@ impl Site<'_> {
         let mut operator = self.reader();
         operator.publish.extend([
             self.subjects.commands_of(CommandKind::Cancel),
-            self.subjects.service(">"),
+            // Everything that can be asked, but for orders.submit.
+            self.subjects.service("orders.cancel"),
+            self.subjects.service("admin.*"),
+            self.subjects.service("subscriptions.*"),
             "$SRV.>".to_owned(),
         ]);
         operator

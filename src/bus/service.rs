@@ -61,7 +61,6 @@ pub struct Question {
     pub urgent: bool,
     request: Request,
     json: bool,
-    prefix: String,
     /// The server takes no larger message.
     payload_max: usize,
 }
@@ -153,16 +152,6 @@ impl Question {
                 Err(error::Error { code, status })
             }
         };
-        // Whoever may ask us could otherwise have us say things where they may not: the subject of an answer is theirs to
-        // choose, and we may publish much.
-        let reply = self.request.message.reply.as_ref().map(|reply| reply.as_str());
-        let is_ours = |reply: &str| reply.starts_with(&format!("{}.", self.prefix)) || reply.starts_with('$');
-        if reply.is_none_or(is_ours) {
-            return debug!(
-                endpoint = self.endpoint,
-                reply, "a question is not answered there"
-            );
-        }
         if let Err(error) = self.request.respond_with_headers(answer, headers).await {
             debug!(endpoint = self.endpoint, %error, "an answer could not be sent");
         }
@@ -189,6 +178,21 @@ pub async fn serve(
             }
         }
     }
+}
+
+/// Whether a message was published by somebody who waits for an answer.
+///
+/// The server checks no permission for the subject of an answer, so whoever may read a stream, pull from a consumer or publish
+/// anything at all can have a stored message, or an acknowledgement, sent to an endpoint of ours. None of these has a subject
+/// for an answer that is not the server's own. And whoever may ask us must not have us say things where they may not: the
+/// subject of the answer is theirs to choose, and we may publish much.
+fn is_asked(headers: Option<&HeaderMap>, reply: Option<&str>, prefix: &str) -> bool {
+    let is_ours = |reply: &str| {
+        let rest = reply.strip_prefix(prefix);
+        reply.starts_with('$') || rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let is_read = headers.is_some_and(|headers| headers.get("Nats-Stream").is_some());
+    !is_read && reply.is_some_and(|reply| !is_ours(reply))
 }
 
 /// A way for questions, on which urgent ones overtake.
@@ -238,6 +242,14 @@ async fn register(
         let client = connection.client();
         listeners.spawn(async move {
             while let Some(request) = listener.next().await {
+                let reply = request.message.reply.as_ref().map(|reply| reply.as_str());
+                if !is_asked(request.message.headers.as_ref(), reply, &prefix) {
+                    debug!(
+                        endpoint = endpoint.name,
+                        "what nobody can be answered for is no question"
+                    );
+                    continue;
+                }
                 let content_type = request.message.headers.as_ref();
                 let content_type = content_type.and_then(|headers| headers.get("Content-Type"));
                 let payload = &request.message.payload;
@@ -248,7 +260,6 @@ async fn register(
                     urgent: endpoint.urgent,
                     request,
                     json,
-                    prefix: prefix.clone(),
                     payload_max: client.max_payload(),
                 };
                 if questions.send(question).await.is_err() {
@@ -272,4 +283,29 @@ async fn register(
     // Said to whoever looks; on a client that has died nobody hears it.
     let _ = tokio::time::timeout(LOOK_EVERY, service.stop()).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_waits_for_an_answer_elsewhere_has_asked() {
+        let mut read = HeaderMap::new();
+        read.insert("Nats-Stream", "KV_nalpaca");
+        for (headers, reply, expected) in [
+            (None, Some("_INBOX.a.b"), true),
+            (Some(HeaderMap::new()), Some("nalpaca-tools.answers"), true),
+            (None, None, false),
+            (None, Some("nalpaca.action.v0.cancel.ALL"), false),
+            (None, Some("$JS.ACK.stream.consumer.1.1.1.1.0"), false),
+            (Some(read), Some("_INBOX.a.b"), false),
+        ] {
+            assert_eq!(
+                is_asked(headers.as_ref(), reply, "nalpaca"),
+                expected,
+                "{reply:?}"
+            );
+        }
+    }
 }

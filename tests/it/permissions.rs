@@ -156,6 +156,8 @@ fn trials(user: &str) -> Vec<Trial> {
             may(subscribe("nalpaca.journal.v0.outcomes.>")),
             may(subscribe("nalpaca.journal.v0.updates.>")),
             may(subscribe("nalpaca.data.v0.tradeupdates.>")),
+            may(request("nalpaca.svc.v0.state.get")),
+            may(request("nalpaca.svc.v0.orders.submit")),
             may_not(request("nalpaca.svc.v0.admin.halt")),
             may_not(publish("$KV.nalpaca-leases.momentum")),
         ],
@@ -165,6 +167,10 @@ fn trials(user: &str) -> Vec<Trial> {
             may(json!({"op": "store", "subject": "$KV.nalpaca-leases.momentum", "payload": "alive"})),
             may(subscribe("nalpaca.journal.v0.outcomes.momentum.>")),
             may(subscribe("nalpaca.journal.v0.updates.momentum.>")),
+            may(request("nalpaca.svc.v0.state.get")),
+            may_not(request("nalpaca.svc.v0.orders.submit")),
+            may_not(request("nalpaca.svc.v0.orders.cancel")),
+            may_not(subscribe("nalpaca.json.journal.v0.outcomes.other.>")),
             may_not(order("other.1")),
             may_not(order("momentum2.1")),
             may_not(order("momentum")),
@@ -194,6 +200,9 @@ fn trials(user: &str) -> Vec<Trial> {
             may(subscribe("nalpaca.journal.v0.>")),
             may(json!({"op": "fetch", "stream": DATA_STREAM, "consumer": UPDATES})),
             may(request(&format!("$JS.API.STREAM.INFO.{JOURNAL_STREAM}"))),
+            may(request("nalpaca.svc.v0.state.get")),
+            may(request("nalpaca.svc.v0.orders.list")),
+            may_not(request("nalpaca.svc.v0.orders.submit")),
             may_not(order("by-reader")),
             may_not(publish("nalpaca.action.v0.replace.x")),
             may_not(publish("nalpaca.action.v0.close.x")),
@@ -213,11 +222,15 @@ fn trials(user: &str) -> Vec<Trial> {
     };
     if user == "operator-role" {
         trials.push(may(cancel("ALL")));
+        trials.push(may(request("nalpaca.svc.v0.admin.resume")));
+        trials.push(may(request("nalpaca.svc.v0.subscriptions.list")));
     } else {
         trials.push(may_not(publish("$SRV.PING")));
     }
     if user == "reader" {
         trials.push(may_not(cancel("ALL")));
+        trials.push(may_not(request("nalpaca.svc.v0.admin.halt")));
+        trials.push(may_not(request("nalpaca.svc.v0.orders.cancel")));
     }
     trials.extend(nobody());
     trials
@@ -486,4 +499,48 @@ async fn an_answer_of_the_servers_is_no_command() {
     })
     .await;
     world.settled().await;
+}
+
+#[tokio::test]
+async fn an_answer_of_the_servers_is_no_question_to_the_service() {
+    let world = guarded(Release::Recent).await;
+    let connect = async |user: &str| {
+        ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned())
+            .custom_inbox_prefix(format!("_INBOX_{user}"))
+            .connect(world.nats.url())
+            .await
+            .expect("the server lets it in")
+    };
+    let (strategy, reader) = (connect("momentum").await, connect("reader").await);
+    let halt = "nalpaca.svc.v0.admin.halt";
+    // The acknowledgement of an order, a stored value, and a message of a consumer, each sent to where a halt is asked for.
+    let order = proto::encode("tradesvc.v0.Trade", &resting("MSFT"));
+    for (client, subject, payload) in [
+        (&strategy, "nalpaca.action.v0.orders.momentum.1".to_owned(), order),
+        (
+            &reader,
+            "$JS.API.DIRECT.GET.KV_nalpaca.$KV.nalpaca.positions".to_owned(),
+            Vec::new(),
+        ),
+        (
+            &reader,
+            format!("$JS.API.CONSUMER.MSG.NEXT.{DATA_STREAM}.{UPDATES}"),
+            Vec::new(),
+        ),
+    ] {
+        let sent = client.publish_with_reply(subject, halt, payload.into());
+        sent.await.expect("it is sent");
+        client.flush().await.expect("the server answers");
+    }
+    assert_eq!(world.outcome("momentum.1").await["kind"], "OUTCOME_KIND_ACCEPTED");
+    // The trade updates of that order answer the third one. What comes after all of them is let through, and was never halted.
+    world.journal("updates.momentum.1", 2).await;
+    world.order("after", &resting("AAPL")).await;
+    assert_eq!(world.outcome("after").await["kind"], "OUTCOME_KIND_ACCEPTED");
+    let halts = world.stored(JOURNAL_STREAM, "nalpaca.journal.v0.modes").await;
+    assert!(
+        halts.is_empty(),
+        "{:?}",
+        halts.first().map(|stored| stored.message())
+    );
 }

@@ -161,7 +161,7 @@ mod tests {
             json!({"symbol": "AAPL", "qty": "10", "side": "SIDE_BUY"}),
             json!({"symbol": "BRK.B\u{1b}[2J", "qty": 2.5, "side": "SIDE_UNSPECIFIED"}),
         ];
-        let expected = "SYMBOL    QTY  SIDE\nAAPL       10  buy\nBRK.B [2J  2.5\n";
+        let expected = "SYMBOL     QTY  SIDE\nAAPL        10  buy\nBRK.B [2J  2.5\n";
         assert_eq!(table(&columns, &rows), expected);
     }
 

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::support::daemon::{Environment, Finished, run};
 use crate::support::order::{buy, resting};
+use crate::support::proto::encode;
 use crate::support::scratch::Scratch;
 use crate::support::world::Plan;
-use crate::support::{World, until};
+use crate::support::{NatsServer, Release, World, until};
 
 /// Commands whose transcripts are elsewhere, or nowhere: they run until they are stopped, and other tests run them.
 const ELSEWHERE: [&str; 4] = ["demo", "serve", "sim", "help"];
@@ -412,4 +414,58 @@ fn what_differs_from_run_to_run_is_seen_and_nothing_else() {
     ] {
         assert_eq!(normal(text).trim_end(), expected.trim_end(), "{text}");
     }
+}
+
+#[tokio::test]
+async fn real_money_is_shown_and_not_traded_without_a_yes() {
+    let nats = NatsServer::start(Release::Recent).await;
+    let client = nats.options().connect(nats.url()).await.expect("connect");
+    let mut asked = client
+        .subscribe("nalpaca.svc.v0.state.get")
+        .await
+        .expect("subscribe");
+    client.flush().await.expect("flush");
+    // A gateway that says that it trades real money; nobody takes a command.
+    let mut answers = tokio::task::JoinSet::new();
+    answers.spawn(async move {
+        while let Some(question) = asked.next().await {
+            let state = encode("tradesvc.v0.GatewayState", &json!({"environment": "live"}));
+            let reply = question.reply.expect("it waits for an answer");
+            client.publish(reply, state.into()).await.expect("answer");
+        }
+    });
+    let environment: Environment = [("NATS_URL".to_owned(), nats.url())].into();
+    for arguments in [
+        &["buy", "AAPL", "1"][..],
+        &["close", "--all"],
+        &["replace", "a.1", "--qty", "2"],
+    ] {
+        let refused = run(arguments, &environment).await;
+        assert_eq!(refused.code, 2, "{}", refused.stderr);
+        assert!(refused.stderr.starts_with("LIVE: "), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("this is real money; say --yes"),
+            "{}",
+            refused.stderr
+        );
+        let sure = run(&[arguments, &["--yes"]].concat(), &environment).await;
+        assert_eq!(sure.code, 69, "{}", sure.stderr);
+        assert!(sure.stderr.contains("no stream takes it"), "{}", sure.stderr);
+    }
+    // A resume lets orders through; a halt must never wait for a person, and a cancel takes risk away.
+    let resumed = run(&["resume"], &environment).await;
+    assert!(
+        resumed.code == 2 && resumed.stderr.contains("say --yes"),
+        "{}",
+        resumed.stderr
+    );
+    for arguments in [&["halt"][..], &["cancel", "--all"]] {
+        let ended = run(arguments, &environment).await;
+        assert!(
+            ended.code == 69 && !ended.stderr.contains("--yes"),
+            "{arguments:?}: {}",
+            ended.stderr
+        );
+    }
+    answers.shutdown().await;
 }

@@ -8,13 +8,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use futures_util::StreamExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::daemon::{Environment, Finished, run};
 use crate::support::order::{buy, resting};
 use crate::support::proto::encode;
 use crate::support::scratch::Scratch;
-use crate::support::world::Plan;
+use crate::support::world::{ACTION_STREAM, Plan, environment};
 use crate::support::{NatsServer, Release, World, until};
 
 /// Commands whose transcripts are elsewhere, or nowhere: they run until they are stopped, and other tests run them.
@@ -35,6 +35,8 @@ const MOVES: [&str; 12] = [
     "portfolio_value",
     "\"filled_avg_price\"",
 ];
+
+const ORDERS_CONSUMER: &str = "nalpaca-orders-consumer-v0";
 
 struct Transcripts {
     environment: Environment,
@@ -468,4 +470,80 @@ async fn real_money_is_shown_and_not_traded_without_a_yes() {
         );
     }
     answers.shutdown().await;
+}
+
+/// What `doctor` finds: its rows, and how it ended.
+async fn diagnosis(environment: &Environment) -> (Vec<Value>, i32) {
+    let ended = run(&["doctor", "--output", "json", "--timeout", "2"], environment).await;
+    let rows =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
+    (rows, ended.code)
+}
+
+/// The row about something that has this verdict and tells of this.
+fn is_told(rows: &[Value], verdict: &str, what: &str, found: &str) -> bool {
+    rows.iter().any(|row| {
+        let has_cure = verdict == "ok" || row["cure"].as_str().is_some_and(|cure| !cure.is_empty());
+        row["verdict"] == verdict
+            && row["what"] == what
+            && row["found"].as_str().is_some_and(|text| text.contains(found))
+            && has_cure
+    })
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_is_broken_and_says_what_to_do() {
+    let mut world = World::start().await;
+    let environment = environment(&world.nats, &world.sim);
+    let with = |name: &str, value: &str| {
+        let mut changed = environment.clone();
+        changed.insert(name.to_owned(), value.to_owned());
+        changed
+    };
+
+    let (rows, code) = diagnosis(&environment).await;
+    assert_eq!(code, 0, "nothing is wrong: {rows:#?}");
+    assert!(is_told(&rows, "ok", "keys", "knows account"), "{rows:#?}");
+
+    let (rows, code) = diagnosis(&with("ALPACA_API_SECRET", "not-the-secret")).await;
+    assert_eq!(code, 1);
+    assert!(is_told(&rows, "wrong", "keys", "refuses them"), "{rows:#?}");
+
+    let (rows, code) = diagnosis(&with("ALPACA_ACCOUNT", "SOMEBODY")).await;
+    assert_eq!(code, 1);
+    assert!(
+        is_told(&rows, "wrong", "account", "the keys are of account"),
+        "{rows:#?}"
+    );
+
+    let (rows, code) = diagnosis(&with("PREFIX", "elsewhere")).await;
+    assert_eq!(code, 1);
+    assert!(
+        is_told(&rows, "wrong", "gateway", "no gateway answers"),
+        "{rows:#?}"
+    );
+
+    let halted = run(&["halt", "lunch", "--by", "ann"], &environment).await;
+    assert_eq!(halted.code, 0, "{}", halted.stderr);
+    let (rows, code) = diagnosis(&environment).await;
+    assert_eq!(code, 0, "a halt is meant: {rows:#?}");
+    assert!(is_told(&rows, "note", "mode", "by ann: lunch"), "{rows:#?}");
+
+    let (rows, code) = diagnosis(&with("ALPACA_URL", "http://127.0.0.1:1")).await;
+    assert_eq!(code, 1);
+    assert!(is_told(&rows, "wrong", "venue", "does not answer"), "{rows:#?}");
+
+    assert_eq!(world.daemon.terminate().await, 0);
+    world
+        .jetstream
+        .delete_consumer_from_stream(ORDERS_CONSUMER, ACTION_STREAM)
+        .await
+        .expect("delete the consumer");
+    let (rows, code) = diagnosis(&environment).await;
+    assert_eq!(code, 1);
+    assert!(is_told(&rows, "wrong", "objects", ORDERS_CONSUMER), "{rows:#?}");
+    assert!(
+        is_told(&rows, "wrong", "gateway", "no gateway answers"),
+        "{rows:#?}"
+    );
 }

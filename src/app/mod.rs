@@ -57,6 +57,7 @@ use crate::wire::subject::Subjects;
 pub use signals::told_to_stop;
 
 use chair::Chair;
+use modes::HaltFile;
 use secrets::{KnownAccount, Secrets};
 use stages::DriftWatch;
 use state::StateWriter;
@@ -339,10 +340,14 @@ impl Daemon {
         let modes = Modes::take_up(gateway, bucket.clone(), journal.clone(), clock, unkept).await;
         tasks.helper("mode", modes.clone().keep());
         let instance = self.config.instance.clone();
+        // What asked for a halt before now is obeyed before there can be an order.
+        modes::obey_signals(&modes, &self.halts, &instance).await;
         let signals = modes::follow_signals(modes.clone(), self.halts.clone(), instance.clone());
         tasks.helper("halt by signal", signals);
         if let Some(file) = self.config.halt_file.clone() {
-            tasks.helper("halt by file", modes::follow_file(modes.clone(), file, instance));
+            let mut file = HaltFile::new(modes.clone(), file, instance);
+            file.look().await;
+            tasks.helper("halt by file", file.follow());
         }
         modes
     }

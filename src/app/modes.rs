@@ -32,44 +32,77 @@ pub(super) async fn count_signals(halts: watch::Sender<u64>) {
 /// Halts on each signal, for as long as this daemon leads.
 pub(super) async fn follow_signals(modes: Modes, halts: watch::Sender<u64>, instance: String) {
     let mut asked = halts.subscribe();
-    loop {
-        // Those from before this term count, too; what they asked for holds, and outlives the term, from then on.
-        let Ok(count) = asked.wait_for(|count| *count > 0).await.map(|count| *count) else {
-            return;
-        };
-        halt(&modes, "SIGUSR1 was received", &instance, ModeSource::Signal).await;
+    while asked.wait_for(|count| *count > 0).await.is_ok() {
+        obey_signals(&modes, &halts, &instance).await;
+    }
+}
+
+/// Halts if a signal asked for it and nobody obeyed yet. Those from before this term count, too; what they asked for holds,
+/// and outlives the term, from then on.
+pub(super) async fn obey_signals(modes: &Modes, halts: &watch::Sender<u64>, instance: &str) {
+    let count = *halts.borrow();
+    if count > 0 {
+        halt(modes, "SIGUSR1 was received", instance, ModeSource::Signal).await;
         halts.send_modify(|now| *now = now.saturating_sub(count));
     }
 }
 
 /// Halts when the file appears, and lets nobody resume while it is there.
-pub(super) async fn follow_file(modes: Modes, file: PathBuf, instance: String) {
-    let mut was_there = false;
-    let mut said = String::new();
-    loop {
-        match tokio::fs::try_exists(&file).await {
+pub(super) struct HaltFile {
+    modes: Modes,
+    file: PathBuf,
+    instance: String,
+    was_there: bool,
+    /// What was said of a file that cannot be looked for.
+    said: String,
+}
+
+impl HaltFile {
+    pub(super) const fn new(modes: Modes, file: PathBuf, instance: String) -> Self {
+        Self {
+            modes,
+            file,
+            instance,
+            was_there: false,
+            said: String::new(),
+        }
+    }
+
+    /// Looks for the file, for as long as this daemon leads.
+    pub(super) async fn follow(mut self) {
+        loop {
+            self.look().await;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Looks for it once. Whoever starts does so before orders are taken: a file that was there before us halts us from the
+    /// first order on.
+    pub(super) async fn look(&mut self) {
+        let file = &self.file;
+        match tokio::fs::try_exists(file).await {
             Ok(is_there) => {
-                said.clear();
-                if is_there != was_there {
-                    was_there = is_there;
-                    modes.hold(is_there.then(|| file.display().to_string()));
-                    if is_there {
-                        let reason = reason(&file).await;
-                        halt(&modes, &reason, &instance, ModeSource::File).await;
-                    } else {
-                        info!(file = %file.display(), "HALT_FILE has gone; the gateway is halted until somebody resumes");
-                    }
+                self.said.clear();
+                if is_there == self.was_there {
+                    return;
+                }
+                self.was_there = is_there;
+                self.modes.hold(is_there.then(|| file.display().to_string()));
+                if is_there {
+                    let reason = reason(file).await;
+                    halt(&self.modes, &reason, &self.instance, ModeSource::File).await;
+                } else {
+                    info!(file = %file.display(), "HALT_FILE has gone; the gateway is halted until somebody resumes");
                 }
             }
             Err(error) => {
                 let text = error.to_string();
-                if said != text {
+                if self.said != text {
                     warn!(%error, file = %file.display(), "HALT_FILE cannot be looked for");
-                    said = text;
+                    self.said = text;
                 }
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

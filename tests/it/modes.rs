@@ -162,6 +162,24 @@ async fn a_signal_and_a_file_halt_and_the_file_has_to_go_first() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_there_before_the_daemon_halts_it_from_the_first_order_on() {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("halt");
+    let mut world = Plan::new()
+        .set("HALT_FILE", &file.display().to_string())
+        .start()
+        .await;
+    assert_eq!(world.daemon.terminate().await, 0);
+    world.order("waits", &buy("AAPL", "1")).await;
+    fs::write(&file, "").expect("write the file");
+    world.daemon.run();
+    let outcome = world.outcome("waits").await;
+    assert_eq!(outcome["kind"], "OUTCOME_KIND_DENIED", "{outcome}");
+    assert_eq!(outcome["reason"], "mode", "{outcome}");
+    assert!(world.posts_of("waits").is_empty());
+}
+
+#[tokio::test]
 async fn a_halt_holds_at_once_where_nothing_can_be_kept_and_a_resume_does_not() {
     let mut world = World::start().await;
     // The bucket is gone, and with it the place where a mode is kept.

@@ -144,25 +144,37 @@ impl Blotter {
 
     /// Takes note of a fill that was heard.
     pub fn tell_fill(&self, report: &ExecutionReport) {
-        let (Some(symbol), Some(qty)) = (&report.order.symbol, report.last_qty) else {
-            return;
-        };
-        let signed_qty = match report.order.side {
-            Some(Side::Buy) => qty,
-            Some(Side::Sell) => -qty,
-            None => return,
-        };
+        let Some(qty) = report.last_qty else { return };
+        let order = &report.order;
+        // An order of several legs has no symbol; each unit of it trades so many of each leg.
+        let legs = order.legs.iter().filter(|_| order.symbol.is_none());
+        let traded = legs.map(|leg| {
+            (
+                leg.symbol.as_ref(),
+                leg.side,
+                leg.ratio_qty.unwrap_or(Decimal::ONE),
+            )
+        });
+        let traded = traded.chain([(order.symbol.as_ref(), order.side, Decimal::ONE)]);
         let mut orders = self.orders();
         let at = report.at;
         let forgotten = at.saturating_sub(FILL_MEMORY).unwrap_or(Timestamp::MIN);
         while orders.fills.front().is_some_and(|fill| fill.at < forgotten) {
             orders.fills.pop_front();
         }
-        orders.fills.push_back(Fill {
-            symbol: symbol.clone(),
-            signed_qty,
-            at,
-        });
+        for (symbol, side, ratio) in traded {
+            let (Some(symbol), Some(side), Some(qty)) = (symbol, side, qty.checked_mul(ratio)) else {
+                continue;
+            };
+            orders.fills.push_back(Fill {
+                symbol: symbol.clone(),
+                signed_qty: match side {
+                    Side::Buy => qty,
+                    Side::Sell => -qty,
+                },
+                at,
+            });
+        }
     }
 
     /// Orders that pass the filter, the latest first, at most so many; and whether there are more.
@@ -283,5 +295,45 @@ mod tests {
         };
         assert_eq!(blotter.list(&all, usize::MAX).0.len(), ENDED_MAX + 1);
         assert_eq!(ids(blotter.list(&Filter::default(), 9)), ["open"]);
+    }
+
+    #[test]
+    fn a_fill_of_several_legs_is_one_of_each() {
+        let blotter = Blotter::default();
+        let leg = |symbol: &str, side, ratio| Order {
+            symbol: Some(Symbol::parse(symbol).unwrap()),
+            side: Some(side),
+            ratio_qty: Some(Decimal::from(ratio)),
+            ..order(0, "leg", OrderStatus::New, 10)
+        };
+        let (near, far) = ("AAPL261218C00200000", "AAPL261218C00210000");
+        let spread = Order {
+            symbol: None,
+            side: None,
+            legs: vec![leg(near, Side::Buy, 1), leg(far, Side::Sell, 2)],
+            ..order(1, "m.1", OrderStatus::PartiallyFilled, 10)
+        };
+        let at = Timestamp::from_second(20).unwrap();
+        blotter.tell_fill(&ExecutionReport {
+            event: "partial_fill".to_owned(),
+            at,
+            timestamp: at,
+            event_id: None,
+            execution_id: None,
+            order: spread,
+            position_qty: None,
+            last_px: None,
+            last_qty: Some(Decimal::from(3)),
+            reason: None,
+            recovered: false,
+        });
+        let fills = blotter.read(at, |_, fills| {
+            let told = fills
+                .iter()
+                .map(|fill| (fill.symbol.to_string(), fill.signed_qty));
+            told.collect::<Vec<_>>()
+        });
+        let expected = [(near, 3), (far, -6)].map(|(symbol, qty)| (symbol.to_owned(), Decimal::from(qty)));
+        assert_eq!(fills, expected);
     }
 }

@@ -43,7 +43,7 @@ conformance: ## Run programs with the official SDKs against the simulator (needs
 .PHONY: faults
 faults: ## Break everything that can be broken, and judge what comes of it (about ten minutes; ARGS="mix --runs 100" for more)
 	$(TOOLS) test
-	NALPACA_REVISION=$(REVISION) $(CARGO) test --locked --features trial --test faults -- $(or $(ARGS),crash matrix mix feed feed-mix market market-mix planted --short)
+	NALPACA_REVISION=$(REVISION) $(CARGO) test --locked --features trial --test faults -- $(or $(ARGS),crash matrix mix feed feed-mix market market-mix wheel planted --short)
 
 # Each call adds a report; what was cut short has one too. Call it again and again: the summary sums them up.
 .PHONY: evidence

@@ -20,6 +20,7 @@ use crate::bus::{Bucket, Journal};
 use crate::clock::Clock;
 use crate::domain::{GatewayMode, ModeChange, ModeSource};
 use crate::gateway::Gateway;
+use crate::trial::{self, Bug};
 use crate::wire;
 
 /// The key.
@@ -273,6 +274,9 @@ impl Modes {
     }
 
     async fn write(&self, change: &ModeChange) -> Result<(), String> {
+        if trial::planted(Bug::HaltIsNotKept) {
+            return Ok(());
+        }
         let value = wire::service::mode_change(change, true).bytes;
         self.0
             .bucket
@@ -315,7 +319,9 @@ impl Modes {
     }
 
     fn let_hold(&self, now: &mut Now, change: ModeChange) -> u64 {
-        self.0.gateway.set_mode(&change);
+        if !trial::planted(Bug::HaltIsOnlyTold) {
+            self.0.gateway.set_mode(&change);
+        }
         let (mode, previous) = (change.mode.as_str(), change.previous.as_str());
         let (reason, by, source) = (&change.reason, &change.by, change.source.as_str());
         info!(mode, previous, reason, by, source, "mode set");

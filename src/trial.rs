@@ -199,6 +199,14 @@ words! {
         BlindIsFresh = "blind-is-fresh",
         /// A fill does not have the positions read again.
         FillIsNotRead = "fill-is-not-read",
+        /// A halt is acknowledged, and orders go on.
+        HaltIsOnlyTold = "halt-is-only-told",
+        /// A halt ends with the process.
+        HaltIsNotKept = "halt-is-not-kept",
+        /// An order counts for the limits when the venue has it, and not before.
+        BegunIsNotCounted = "begun-is-not-counted",
+        /// Orders of before the start do not count for the day.
+        DayBeginsWithUs = "day-begins-with-us",
         /// Minute bars of while a stream was away are not asked for.
         MissedBarsAreForgotten = "missed-bars-are-forgotten",
         /// Nor are those of while the daemon was.

@@ -28,6 +28,7 @@ use crate::domain::{AssetClass, ConditionName, GatewayMode, MarketClock, ModeSou
 use crate::gateway::Gateway;
 use crate::mode::{ModeWish, Modes};
 use crate::risk::{FindQuote, Quote, Risk, Statements, today_began};
+use crate::trial::{self, Bug};
 use crate::wire::market::read_quote;
 use crate::wire::subject::last_key;
 
@@ -85,7 +86,7 @@ pub(super) fn start(
 
 /// Counts the orders of today that were begun before this process was, for as long as it takes.
 pub(super) async fn recall(daemon: &Daemon, risk: &Risk) {
-    if risk.limits().is_empty() {
+    if risk.limits().is_empty() || trial::planted(Bug::DayBeginsWithUs) {
         return;
     }
     let mut backoff = Backoff::new(Reason::MirrorRead);

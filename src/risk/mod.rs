@@ -39,6 +39,7 @@ use crate::domain::limits::{Breach, LimitName, Limits, Scope};
 use crate::domain::order::Side;
 use crate::domain::outcome::Acceptance;
 use crate::domain::{ClientOrderId, Holdings, MarketClock, Order, Placement, Strategy, Symbol};
+use crate::trial::{self, Bug};
 
 /// Shapes of orders remembered for the repeat guard. All are forgotten when there are more.
 const SHAPES_MAX: usize = 10_000;
@@ -297,7 +298,9 @@ impl Risk {
             }
             state.shapes.insert(request.shape.clone(), now);
         }
-        state.begun.insert(id.clone(), request);
+        if !trial::planted(Bug::BegunIsNotCounted) {
+            state.begun.insert(id.clone(), request);
+        }
         Ok(())
     }
 

@@ -36,15 +36,18 @@ pub(crate) enum Wrong {
     Contradicted,
     /// An order of things that was not kept.
     Disordered,
+    /// A request that a mode or a limit forbids.
+    Unbidden,
 }
 
 impl Wrong {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Lost,
         Self::Duplicated,
         Self::Stale,
         Self::Contradicted,
         Self::Disordered,
+        Self::Unbidden,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -54,6 +57,7 @@ impl Wrong {
             Self::Stale => "stale",
             Self::Contradicted => "contradicted",
             Self::Disordered => "disordered",
+            Self::Unbidden => "unbidden",
         }
     }
 }

@@ -18,6 +18,7 @@ mod runner;
 #[expect(dead_code, unused_imports, reason = "tests use the rest")]
 mod support;
 mod trial;
+mod wheel;
 mod witness;
 
 fn main() -> std::process::ExitCode {

@@ -7,6 +7,7 @@ use super::feed;
 use super::market;
 use super::matrix;
 use super::trial::Report;
+use super::wheel;
 
 /// What catches a bug.
 enum Net {
@@ -14,6 +15,7 @@ enum Net {
     Crash(Victim, Point),
     Feed(&'static str),
     Market(&'static str),
+    Wheel(&'static str),
 }
 
 /// The trial that must catch a bug.
@@ -67,6 +69,10 @@ const fn net(bug: Bug) -> Net {
         Bug::MissedBarsAreForgotten => Net::Market(market::AWAY),
         Bug::NobodyWasBeforeUs => Net::Market(market::KILLED),
         Bug::BarsHaveNoIdentity => Net::Market(market::DUPLICATE),
+        Bug::HaltIsOnlyTold => Net::Wheel(wheel::HALT),
+        Bug::HaltIsNotKept => Net::Wheel(wheel::HALT_KILLED),
+        Bug::BegunIsNotCounted => Net::Wheel(wheel::OPEN_ORDERS),
+        Bug::DayBeginsWithUs => Net::Wheel(wheel::ORDERS_A_DAY),
         Bug::LeaseIgnored => Net::Matrix("daemon: a leader asleep before its last check, and a standby"),
     }
 }
@@ -91,6 +97,7 @@ async fn once(bug: Bug, seed: u64) -> Report {
         Net::Matrix(name) => matrix::named(name).run(seed, Some(bug.as_str())).await,
         Net::Feed(name) => feed::named(name).run(seed, Some(bug.as_str())).await,
         Net::Market(name) => market::named(name).run(seed, Some(bug.as_str())).await,
+        Net::Wheel(name) => wheel::Scenario { name }.run(seed, Some(bug.as_str())).await,
         Net::Crash(victim, point) => Case::new(victim, point).run_with(seed, Some(bug.as_str())).await,
     };
     let trial = std::mem::replace(&mut report.name, format!("planted bug: {}", bug.as_str()));

@@ -14,7 +14,7 @@ use nalpaca::trial::Bug;
 
 use super::evidence::{self, Evidence};
 use super::trial::Report;
-use super::{arena, crash, feed, market, matrix, mix, planted};
+use super::{arena, crash, feed, market, matrix, mix, planted, wheel};
 
 /// A recovery that took longer is told at once.
 const SLOW: Duration = Duration::from_secs(20);
@@ -74,6 +74,8 @@ enum Suite {
     Market,
     /// Market data: several faults one after the other.
     MarketMix,
+    /// A halt, and limits, under load.
+    Wheel,
     /// Each planted bug; good is that it is caught.
     Planted,
 }
@@ -88,6 +90,7 @@ pub(crate) enum Job {
     FeedMix(u64),
     Market(market::Scenario),
     MarketMix(u64),
+    Wheel(wheel::Scenario),
 }
 
 impl Job {
@@ -100,6 +103,7 @@ impl Job {
             Self::FeedMix(seed) => format!("feed mix {seed}"),
             Self::Market(scenario) => scenario.name.clone(),
             Self::MarketMix(seed) => format!("market mix {seed}"),
+            Self::Wheel(scenario) => scenario.name.to_owned(),
             Self::Planted(bug) => format!("planted bug: {}", bug.as_str()),
         }
     }
@@ -113,6 +117,7 @@ impl Job {
             Self::FeedMix(seed) => feed::mix(*seed).await,
             Self::Market(scenario) => scenario.run(seed, None).await,
             Self::MarketMix(seed) => market::mix(*seed).await,
+            Self::Wheel(scenario) => scenario.run(seed, None).await,
             Self::Planted(bug) => planted::run(*bug, seed).await,
         }
     }
@@ -140,6 +145,7 @@ pub(crate) fn main() -> ExitCode {
             Suite::MarketMix => {
                 jobs.extend((0..arguments.runs).map(|run| Job::MarketMix(seed.wrapping_add(run))))
             }
+            Suite::Wheel => jobs.extend(wheel::scenarios().into_iter().map(Job::Wheel)),
             Suite::Planted => jobs.extend(Bug::ALL.iter().copied().map(Job::Planted)),
             Suite::Matrix => jobs.extend(matrix::scenarios(arguments.short).into_iter().map(Job::Matrix)),
         }

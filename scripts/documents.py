@@ -115,6 +115,8 @@ def run(command, environment, folder):
         text=True,
         errors="replace",
         start_new_session=True,
+        # Whoever started this in the background may have had SIGINT ignored, and a command would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         output, _ = process.communicate(timeout=LOOK_SECONDS if long else COMMAND_SECONDS)

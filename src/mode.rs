@@ -153,7 +153,8 @@ impl Modes {
         let (change, is_kept) = match (kept.clone(), unkept.newer_than(known)) {
             (_, Some(change)) => (change, false),
             (None, None) => (begun(GatewayMode::Normal, ""), true),
-            (Some(Ok(change)), None) => (change, true),
+            // Whoever kept it may have ended before the journal had it.
+            (Some(Ok(change)), None) => (change, false),
             (Some(Err(error)), None) => {
                 warn!(%error, "the mode that was kept cannot be read, so the gateway is halted");
                 let reason = "the mode that was kept cannot be read; resume if it may be normal";

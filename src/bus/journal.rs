@@ -289,11 +289,16 @@ impl Journal {
         Ok(refused_at.or(Some(last.stored_at)))
     }
 
-    /// Stores a change of what is let through.
+    /// Stores a change of what is let through, unless it is there already: nobody else writes here, so it would be the last.
     pub async fn mode(&self, change: &ModeChange) -> Result<(), PublishError> {
-        let message = wire::service::mode_change(change, true);
+        let subject = self.subjects.modes();
         let id = format!("mode:{}", change.id);
-        self.store(&self.subjects.modes(), &id, &message, None).await
+        let last = self.stored(Wanted::Last(&subject)).await?;
+        if last.is_some_and(|last| last.header(MESSAGE_ID) == Some(id.as_str())) {
+            return Ok(());
+        }
+        let message = wire::service::mode_change(change, true);
+        self.store(&subject, &id, &message, None).await
     }
 
     /// Stores what could not be read.

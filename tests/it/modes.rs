@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::order::{buy, resting};
+use crate::support::proto::{decode, encode};
 use crate::support::scratch::Scratch;
 use crate::support::world::Plan;
 use crate::support::{World, until};
+
+/// The id of a change nobody made.
+const ANOTHER_ID: &str = "01999999-0000-7000-8000-000000000001";
 
 /// Orders of a load.
 const LOAD: usize = 150;
@@ -18,7 +22,7 @@ const LOAD: usize = 150;
 async fn is_in_mode(world: &World, mode: &str) -> Value {
     until(&format!("the mode {mode}"), async || {
         let state = world.value("nalpaca", "state").await?;
-        let state = crate::support::proto::decode("tradesvc.v0.GatewayState", &state);
+        let state = decode("tradesvc.v0.GatewayState", &state);
         (state["mode"] == mode).then_some(state)
     })
     .await
@@ -159,6 +163,43 @@ async fn a_signal_and_a_file_halt_and_the_file_has_to_go_first() {
         .map(|stored| stored.message()["source"].clone())
         .collect();
     assert_eq!(sources, ["signal", "service", "file", "service"]);
+}
+
+#[tokio::test]
+async fn a_mode_that_was_kept_by_who_then_died_is_in_the_journal_once() {
+    let mut world = World::start().await;
+    world
+        .ask("admin.halt", &json!({"reason": "lunch"}))
+        .await
+        .expect("it halts");
+    let kept = world.value("nalpaca", "mode").await.expect("it is kept");
+    world.daemon.kill9();
+    // As it stands when the process ends behind the bucket and before the journal.
+    let mut change = decode("tradesvc.v0.ModeChange", &kept);
+    change["id"] = json!(ANOTHER_ID);
+    change["reason"] = json!("dinner");
+    let bucket = world
+        .jetstream
+        .get_key_value("nalpaca")
+        .await
+        .expect("the bucket is there");
+    let value = encode("tradesvc.v0.ModeChange", &change);
+    bucket.put("mode", value.into()).await.expect("put the mode");
+    world.daemon.run();
+    world.journal("modes", 2).await;
+    world.daemon.kill9();
+    world.daemon.run();
+    world.daemon.ready().await;
+    world
+        .ask("admin.resume", &json!({"reason": "back"}))
+        .await
+        .expect("it resumes");
+    let told = world.journal("modes", 3).await;
+    let reasons: Vec<_> = told
+        .iter()
+        .map(|stored| stored.message()["reason"].clone())
+        .collect();
+    assert_eq!(reasons, ["lunch", "dinner", "back"]);
 }
 
 #[tokio::test]

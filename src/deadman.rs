@@ -20,15 +20,13 @@ use uuid::Uuid;
 use crate::alpaca::rest::Client;
 use crate::backoff::{Backoff, Reason};
 use crate::bus::listen::listen;
-use crate::bus::{Bucket, Connection, Journal};
+use crate::bus::{Bucket, Connection, Journal, LEASES_BUCKET, key_of, key_subject};
 use crate::domain::{Outcome, Strategy, Verdict};
 use crate::orders::CancelDesk;
 use crate::risk::Risk;
 use crate::wire::service::read_strategy_lease;
 use crate::wire::subject::{CommandName, decode, encode_id};
 
-/// The bucket strategies may write.
-const BUCKET: &str = "nalpaca-leases";
 /// Longest wait for a key before its lease lapses.
 const READ_PATIENCE: Duration = Duration::from_secs(1);
 /// How often all keys are listed: who began while we were not listening is found then.
@@ -134,7 +132,7 @@ impl DeadMan {
         let mut leases = Leases::default();
         let mut sweeps = JoinSet::new();
         loop {
-            match Bucket::open(&self.connection, BUCKET).await {
+            match Bucket::open(&self.connection, LEASES_BUCKET).await {
                 Ok(bucket) => {
                     backoff.reset();
                     self.watch(&bucket, &mut leases, &mut sweeps).await;
@@ -147,7 +145,7 @@ impl DeadMan {
 
     /// Watches until the subscription ends.
     async fn watch(&self, bucket: &Bucket, leases: &mut Leases, sweeps: &mut JoinSet<()>) {
-        let mut told = match listen(&self.connection, format!("$KV.{BUCKET}.>")).await {
+        let mut told = match listen(&self.connection, key_subject(LEASES_BUCKET, ">")).await {
             Ok(told) => told,
             Err(error) => return warn!(%error, "renewals of leases cannot be heard"),
         };
@@ -293,10 +291,7 @@ fn explain(outcome: &mut Outcome, why: &str) -> bool {
 
 /// Whose key a subject is.
 fn strategy_of(subject: &str) -> Option<String> {
-    let key = subject
-        .strip_prefix("$KV.")?
-        .strip_prefix(BUCKET)?
-        .strip_prefix('.')?;
+    let key = key_of(LEASES_BUCKET, subject)?;
     decode(key).ok().filter(|strategy| !strategy.contains('.'))
 }
 

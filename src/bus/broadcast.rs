@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use tracing::debug;
 
 use super::Connection;
+use super::bucket::key_subject;
 
 /// Publishes that may be unacknowledged.
 const WINDOW: usize = 1024;
@@ -45,7 +46,7 @@ impl Message {
     /// One that writes a last value. The next one overtakes it, so it needs no id.
     pub fn last(key: &str, schema: &'static str, payload: Bytes) -> Self {
         Self {
-            subject: format!("$KV.{LAST_BUCKET}.{key}").into(),
+            subject: key_subject(LAST_BUCKET, key).into(),
             schema,
             id: None,
             payload,

@@ -65,6 +65,19 @@ pub enum WriteError {
     Unknown(BucketError),
 }
 
+/// The subject a key of a bucket is written under.
+pub fn key_subject(bucket: &str, key: &str) -> String {
+    format!("$KV.{bucket}.{key}")
+}
+
+/// The key of a bucket that is written under a subject.
+pub fn key_of<'a>(bucket: &str, subject: &'a str) -> Option<&'a str> {
+    subject
+        .strip_prefix("$KV.")?
+        .strip_prefix(bucket)?
+        .strip_prefix('.')
+}
+
 impl Bucket {
     /// Opens a bucket that exists.
     pub async fn open(connection: &Connection, name: &str) -> Result<Self, BucketError> {
@@ -200,7 +213,7 @@ impl Bucket {
     }
 
     fn subject(&self, key: &str) -> String {
-        format!("$KV.{}.{key}", self.name)
+        key_subject(&self.name, key)
     }
 
     /// The keys that begin with a prefix and have a value. Bounded in time: a listing without end is an error.

@@ -28,7 +28,7 @@ pub mod topology;
 
 pub use beats::Beats;
 pub use broadcast::{Broadcast, Message};
-pub use bucket::{Bucket, BucketError, Entry, WriteError};
+pub use bucket::{Bucket, BucketError, Entry, WriteError, key_of, key_subject};
 pub use census::Census;
 pub use connection::{Connection, Link};
 pub use consumer::{Puller, TakeError};
@@ -37,4 +37,4 @@ pub use delivery::{Delivery, SettleError};
 pub use journal::{Journal, PublishError, Told};
 pub use lease::{Candidate, Keeper, Lease};
 pub use relocate::Move;
-pub use topology::{Difference, Severity, Topology};
+pub use topology::{Difference, LEASES_BUCKET, Severity, Topology};

@@ -7,6 +7,9 @@
 
 use serde_json::{Value, json};
 
+use super::broadcast::LAST_BUCKET;
+use super::bucket::key_subject;
+use super::topology::LEASES_BUCKET;
 use crate::config::ObjectNames;
 use crate::domain::CommandKind;
 use crate::wire::subject::{Subjects, encode_token};
@@ -174,8 +177,8 @@ impl Site<'_> {
             names.journal_stream.clone(),
             format!("KV_{}", names.bucket),
             format!("KV_{}", names.orders_bucket),
-            "KV_nalpaca-last".to_owned(),
-            "KV_nalpaca-leases".to_owned(),
+            format!("KV_{LAST_BUCKET}"),
+            format!("KV_{LEASES_BUCKET}"),
         ]
     }
 
@@ -195,9 +198,9 @@ impl Site<'_> {
         let mut publish = vec![
             self.subjects.journal(),
             self.subjects.all_data(),
-            format!("$KV.{mirrors}.>"),
-            format!("$KV.{}.>", names.orders_bucket),
-            "$KV.nalpaca-last.>".to_owned(),
+            key_subject(mirrors, ">"),
+            key_subject(&names.orders_bucket, ">"),
+            key_subject(LAST_BUCKET, ">"),
             format!("$JS.ACK.{action}.>"),
             // Who listens to what, of this account alone.
             super::interest::QUESTION.to_owned(),
@@ -222,7 +225,7 @@ impl Site<'_> {
                 self.subjects.service(">"),
                 "$SRV.>".to_owned(),
                 // Renewals of strategies' leases.
-                "$KV.nalpaca-leases.>".to_owned(),
+                key_subject(LEASES_BUCKET, ">"),
             ],
             answers: true,
         }
@@ -257,7 +260,7 @@ impl Site<'_> {
             .iter()
             .map(|kind| self.subjects.command_spelled(*kind, &format!("{token}.>")))
             .collect();
-        publish.push(format!("$KV.nalpaca-leases.{token}"));
+        publish.push(key_subject(LEASES_BUCKET, &token));
         // Whose money it is, and what is let through.
         publish.push(self.subjects.service("state.get"));
         Permissions {
@@ -303,7 +306,7 @@ impl Site<'_> {
         let direct = [
             journal.clone(),
             format!("KV_{}", names.bucket),
-            "KV_nalpaca-last".to_owned(),
+            format!("KV_{LAST_BUCKET}"),
         ];
         for stream in &direct {
             publish.push(format!("$JS.API.DIRECT.GET.{stream}"));
@@ -333,9 +336,9 @@ impl Site<'_> {
             subscribe: vec![
                 self.subjects.journal(),
                 self.subjects.all_data(),
-                format!("$KV.{}.>", names.bucket),
-                format!("$KV.{}.>", names.orders_bucket),
-                "$KV.nalpaca-last.>".to_owned(),
+                key_subject(&names.bucket, ">"),
+                key_subject(&names.orders_bucket, ">"),
+                key_subject(LAST_BUCKET, ">"),
                 self.subjects.json_copies(">"),
             ],
             answers: false,

@@ -14,11 +14,16 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Storag
 use tracing::info;
 
 use super::Connection;
+use super::broadcast::LAST_BUCKET;
+use super::bucket::key_subject;
 use super::relocate::tolerate;
 use crate::config::{ObjectNames, Provision};
 use crate::domain::CommandKind;
 use crate::domain::market::Channel;
 use crate::wire::subject::Subjects;
+
+/// The bucket strategies write their leases in.
+pub const LEASES_BUCKET: &str = "nalpaca-leases";
 
 const KIB: i32 = 1024;
 const MIB: i64 = 1024 * 1024;
@@ -171,9 +176,9 @@ impl Topology {
             stream::Config {
                 storage: StorageType::Memory,
                 max_bytes: 64 * MIB,
-                ..bucket("nalpaca-last", replicas, "Last quote, trade and bar per symbol")
+                ..bucket(LAST_BUCKET, replicas, "Last quote, trade and bar per symbol")
             },
-            bucket("nalpaca-leases", replicas, "Leases that strategies write"),
+            bucket(LEASES_BUCKET, replicas, "Leases that strategies write"),
         ];
         let consumer = |name: &str, filters: Vec<String>| pull::Config {
             durable_name: Some(name.to_owned()),
@@ -407,7 +412,7 @@ fn bucket(name: &str, replicas: usize, description: &str) -> stream::Config {
     stream::Config {
         name: format!("KV_{name}"),
         description: Some(description.to_owned()),
-        subjects: vec![format!("$KV.{name}.>")],
+        subjects: vec![key_subject(name, ">")],
         max_messages_per_subject: 1,
         storage: StorageType::File,
         discard: DiscardPolicy::New,
@@ -421,7 +426,8 @@ fn bucket(name: &str, replicas: usize, description: &str) -> stream::Config {
 
 /// Buckets no order depends on.
 fn is_optional(declared: &stream::Config) -> bool {
-    matches!(declared.name.as_str(), "KV_nalpaca-last" | "KV_nalpaca-leases")
+    let bucket = declared.name.strip_prefix("KV_");
+    bucket.is_some_and(|bucket| [LAST_BUCKET, LEASES_BUCKET].contains(&bucket))
 }
 
 pub(super) fn stream_name(config: &stream::Config) -> String {

@@ -10,6 +10,7 @@ use super::client::{Client, Common, json};
 use super::table::{Column, cell, list, number, table, words};
 use super::{Exit, block_on, journal, output};
 use crate::app;
+use crate::bus::key_subject;
 use crate::bus::listen::listen;
 use crate::config::limits;
 use crate::wire::service::names;
@@ -238,7 +239,7 @@ pub(super) fn positions(arguments: &Positions) -> Exit {
         if !arguments.watch || shown != Exit::Ok {
             return shown;
         }
-        let subject = format!("$KV.{}.positions", client.config.objects.bucket);
+        let subject = key_subject(&client.config.objects.bucket, "positions");
         let mut told = match listen(&client.connection, subject).await {
             Ok(told) => told,
             Err(error) => {

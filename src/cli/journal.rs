@@ -74,13 +74,17 @@ enum Kind {
     Dead,
 }
 
-/// The subject of what is wanted.
+/// The subject of what is wanted, or what is wrong with the wish, said.
 fn subject(
     client: &Client,
     kind: Option<Kind>,
     strategy: Option<&str>,
     id: Option<&str>,
-) -> Result<String, String> {
+) -> Result<String, Exit> {
+    let usage = |text: &str| {
+        client.complain(&text);
+        Exit::Usage
+    };
     let tail = match (strategy, id) {
         (Some(strategy), _) => format!("{}.>", encode_id(strategy)),
         (None, Some(id)) => encode_id(id),
@@ -88,12 +92,12 @@ fn subject(
     };
     let is_narrow = strategy.is_some() || id.is_some();
     Ok(match kind {
-        None if is_narrow => return Err("say outcomes or updates beside --strategy and --id".to_owned()),
+        None if is_narrow => return Err(usage("say outcomes or updates beside --strategy and --id")),
         None => client.subjects.journal(),
         Some(Kind::Outcomes) => client.subjects.outcome(&tail),
         Some(Kind::Updates) => client.subjects.update_spelled(&tail),
         Some(Kind::Modes | Kind::Dead) if is_narrow => {
-            return Err("--strategy and --id are for outcomes and updates".to_owned());
+            return Err(usage("--strategy and --id are for outcomes and updates"));
         }
         Some(Kind::Modes) => client.subjects.modes(),
         Some(Kind::Dead) => client.subjects.dead_letters(),
@@ -114,10 +118,7 @@ pub(super) fn watch(arguments: &Watch) -> Exit {
         );
         let subject = match subject {
             Ok(subject) => subject,
-            Err(error) => {
-                client.complain(&error);
-                return Exit::Usage;
-            }
+            Err(exit) => return exit,
         };
         let mut told = match listen(&client.connection, subject).await {
             Ok(told) => told,
@@ -183,10 +184,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Exit {
         );
         let subject = match subject {
             Ok(subject) => subject,
-            Err(error) => {
-                client.complain(&error);
-                return Exit::Usage;
-            }
+            Err(exit) => return exit,
         };
         let journal = &client.config.objects.journal_stream;
         let mut replay = match Replay::since(&client.connection, journal, subject, since).await {

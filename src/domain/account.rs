@@ -34,6 +34,37 @@ pub struct Account {
     pub crypto_status: String,
 }
 
+#[cfg(test)]
+impl Account {
+    /// One of which the venue says nothing.
+    pub fn unstated() -> Self {
+        Self {
+            id: String::new(),
+            account_number: String::new(),
+            status: String::new(),
+            currency: String::new(),
+            cash: None,
+            equity: None,
+            last_equity: None,
+            buying_power: None,
+            regt_buying_power: None,
+            non_marginable_buying_power: None,
+            options_buying_power: None,
+            portfolio_value: None,
+            long_market_value: None,
+            short_market_value: None,
+            initial_margin: None,
+            maintenance_margin: None,
+            multiplier: None,
+            trading_blocked: false,
+            account_blocked: false,
+            trade_suspended_by_user: false,
+            shorting_enabled: false,
+            crypto_status: String::new(),
+        }
+    }
+}
+
 /// The account as a dated statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountStatement {

@@ -77,28 +77,11 @@ fn held(name: &str, qty: &str, price: &str) -> Position {
 
 fn account(equity: &str, last_equity: &str, power: &str) -> Account {
     Account {
-        id: String::new(),
-        account_number: String::new(),
-        status: String::new(),
-        currency: String::new(),
-        cash: None,
         equity: Some(decimal(equity)),
         last_equity: Some(decimal(last_equity)),
         buying_power: Some(decimal(power)),
-        regt_buying_power: None,
-        non_marginable_buying_power: None,
-        options_buying_power: None,
-        portfolio_value: None,
-        long_market_value: None,
-        short_market_value: None,
-        initial_margin: None,
-        maintenance_margin: None,
-        multiplier: None,
-        trading_blocked: false,
-        account_blocked: false,
-        trade_suspended_by_user: false,
         shorting_enabled: true,
-        crypto_status: String::new(),
+        ..Account::unstated()
     }
 }
 

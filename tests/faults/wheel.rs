@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use nalpaca::sim::{Endpoint, Matcher, Reply};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::arena::{Arena, Setup, market, now, resting};
 use super::chance::Chance;
 use super::judge::checker::{Violation, Wrong};
 use super::judge::history::Kind;
 use super::support::scratch::Scratch;
+use super::support::until;
 use super::trial::{Report, Trial};
 
 pub(crate) const HALT: &str = "wheel: a halt under load";
@@ -27,13 +27,13 @@ const LIMITED: usize = 40;
 const MAX: usize = 6;
 /// How long the venue takes for each, so that the load lasts.
 const VENUE_DELAY: Duration = Duration::from_millis(30);
-/// How long it is watched what a halted gateway does.
-const WATCHED: Duration = Duration::from_millis(1500);
+/// Orders that are published while it is halted.
+const HALTED: usize = 20;
 /// What was sent before the acknowledgement may be seen so much after it: one thread sees both.
 const LAG_S: f64 = 0.1;
 /// How old a command may get here: whoever is in doubt and may not be sent again is watched from then on.
 const AGE: Duration = Duration::from_secs(10);
-/// Longest wait for the first orders at the venue, and for a resume.
+/// Longest wait for the outcome of an order that is published while it is halted.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const SYMBOLS: [&str; 8] = ["AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "SPY"];
@@ -91,15 +91,11 @@ async fn load(arena: &mut Arena, name: &str, count: usize, order: impl Fn(&str) 
 }
 
 /// Waits until the venue has so many orders.
-async fn at_the_venue(arena: &Arena, count: usize) -> bool {
-    let give_up = Instant::now() + PATIENCE;
-    while Instant::now() < give_up {
-        if arena.world.sim.snapshot().orders().len() >= count {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    false
+async fn at_the_venue(arena: &Arena, count: usize) {
+    until("orders at the venue", async || {
+        (arena.world.sim.snapshot().orders().len() >= count).then_some(())
+    })
+    .await;
 }
 
 async fn kill(arena: &mut Arena) {
@@ -110,15 +106,15 @@ async fn kill(arena: &mut Arena) {
 }
 
 /// Asks until there is an answer that is none of the gateway's not being there.
-async fn ask(arena: &Arena, endpoint: &str) -> Option<Value> {
-    let give_up = Instant::now() + PATIENCE;
-    while Instant::now() < give_up {
-        if let Ok(answer) = arena.world.ask(endpoint, &json!({"reason": "a trial"})).await {
-            return Some(answer);
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    None
+async fn ask(arena: &Arena, endpoint: &str) -> Value {
+    until(&format!("an answer of {endpoint}"), async || {
+        arena
+            .world
+            .ask(endpoint, &json!({"reason": "a trial"}))
+            .await
+            .ok()
+    })
+    .await
 }
 
 async fn halt(name: &str, seed: u64, bug: Option<&str>, kills: bool) -> Report {
@@ -126,12 +122,8 @@ async fn halt(name: &str, seed: u64, bug: Option<&str>, kills: bool) -> Report {
     let mut chance = Chance::new(seed);
     let mut arena = start(seed, bug, None).await;
     load(&mut arena, "load", LOAD, |symbol| market(symbol, "1")).await;
-    if !at_the_venue(&arena, 5).await {
-        return trial.toothless(arena, "nothing came to the venue").await;
-    }
-    let Some(halted) = ask(&arena, "admin.halt").await else {
-        return trial.toothless(arena, "it could not be halted").await;
-    };
+    at_the_venue(&arena, 5).await;
+    let halted = ask(&arena, "admin.halt").await;
     let acknowledged = now();
     arena.note("halt");
     if halted["mode"] != "GATEWAY_MODE_HALTED" {
@@ -142,12 +134,17 @@ async fn halt(name: &str, seed: u64, bug: Option<&str>, kills: bool) -> Report {
         tokio::time::sleep(chance.millis(0, 60)).await;
         kill(&mut arena).await;
     }
-    load(&mut arena, "halted", 20, |symbol| market(symbol, "1")).await;
-    tokio::time::sleep(WATCHED).await;
-    let resumed = now();
-    if ask(&arena, "admin.resume").await.is_none() {
-        return trial.toothless(arena, "it could not be resumed").await;
+    load(&mut arena, "halted", HALTED, |symbol| market(symbol, "1")).await;
+    for number in 0..HALTED {
+        // What was in doubt holds its symbol's line up till its deadline.
+        if !arena.settles(&format!("halted.{number}"), PATIENCE).await {
+            return trial
+                .toothless(arena, "what came while it was halted had no outcome")
+                .await;
+        }
     }
+    let resumed = now();
+    ask(&arena, "admin.resume").await;
     load(&mut arena, "resumed", 8, |symbol| market(symbol, "1")).await;
     arena.publisher.age(AGE);
     arena.quiesce().await;
@@ -187,9 +184,7 @@ async fn limited(name: &str, seed: u64, bug: Option<&str>, limit: &str) -> Repor
     let mut arena = start(seed, bug, Some(&file.display().to_string())).await;
     load(&mut arena, "before", LIMITED, resting).await;
     let first = chance.below(4) + 1;
-    if !at_the_venue(&arena, first).await {
-        return trial.toothless(arena, "nothing came to the venue").await;
-    }
+    at_the_venue(&arena, first).await;
     kill(&mut arena).await;
     load(&mut arena, "after", LIMITED, resting).await;
     arena.publisher.age(AGE);

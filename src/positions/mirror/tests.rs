@@ -169,27 +169,8 @@ pub(in crate::positions) fn position(symbol: &str, qty: i64) -> Position {
 fn account() -> Account {
     Account {
         id: "a".to_owned(),
-        account_number: String::new(),
         status: "ACTIVE".to_owned(),
-        currency: String::new(),
-        cash: None,
-        equity: None,
-        last_equity: None,
-        buying_power: None,
-        regt_buying_power: None,
-        non_marginable_buying_power: None,
-        options_buying_power: None,
-        portfolio_value: None,
-        long_market_value: None,
-        short_market_value: None,
-        initial_margin: None,
-        maintenance_margin: None,
-        multiplier: None,
-        trading_blocked: false,
-        account_blocked: false,
-        trade_suspended_by_user: false,
-        shorting_enabled: false,
-        crypto_status: String::new(),
+        ..Account::unstated()
     }
 }
 

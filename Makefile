@@ -52,10 +52,27 @@ evidence: ## Run the long trials, keep a report in docs/evidence, and sum all re
 	NALPACA_REVISION=$(REVISION) $(CARGO) test --locked --features trial --test faults -- $(or $(SUITES),mix) --runs $(or $(RUNS),50) --jobs $(or $(JOBS),5) --evidence docs/evidence
 	$(CARGO) test --locked --features trial --test faults -- --summarize docs/evidence
 
-.PHONY: bench-market
-bench-market: ## Measure market data beside the least that could do it (about four minutes; ARGS=--quick for less)
+.PHONY: bench
+bench: ## Measure the gateway beside the least that could do its job (about ten minutes; ARGS="only 1 3" for some figures)
 	$(TOOLS) test
-	$(CARGO) bench --locked --bench market -- $(ARGS)
+	$(CARGO) bench --locked --bench gateway -- $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: ## The same in a minute, to see that nothing is far off
+	$(MAKE) bench ARGS=quick
+
+.PHONY: bench-market
+bench-market: ## Measure market data at several rates and numbers of symbols beside the least that could do it
+	$(MAKE) bench ARGS=latency
+
+.PHONY: bench-record
+bench-record: ## Take the result of `make bench` into docs/benchmarks.md
+	$(CARGO) bench --locked --bench gateway -- record
+
+.PHONY: soak
+soak: ## Orders, trade updates and trades for an hour, and whether memory stays flat (MINUTES=60)
+	$(TOOLS) test
+	$(CARGO) bench --locked --bench gateway -- soak $(or $(MINUTES),60)
 
 .PHONY: bench-sim
 bench-sim: ## Measure the simulator: orders per second, market data per second

@@ -7,7 +7,10 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 
-use super::{Result, now};
+use prost::Message as _;
+
+use super::proto::tradesvc;
+use super::{Result, Spread, now};
 
 /// So long without a message, and there will be no more.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -25,6 +28,7 @@ pub(super) async fn run(nats: &str) -> Result<()> {
             return Err(format!("{line:?} is no order").into());
         };
         let count: usize = count.parse()?;
+        let is_update = subject.contains("tradeupdates");
         let mut told = client.subscribe((*subject).to_owned()).await?;
         client.flush().await?;
         println!("listening");
@@ -35,27 +39,30 @@ pub(super) async fn run(nats: &str) -> Result<()> {
                 break;
             };
             last = now();
-            let at = moment(&message.payload).ok_or("a message without a time")?;
+            let at = if is_update {
+                happened(&message.payload)
+            } else {
+                moment(&message.payload)
+            };
+            let at = at.ok_or("a message without a time")?;
             first = first.min(at);
             latencies.push(last - at);
         }
         told.unsubscribe().await?;
-        latencies.sort_unstable();
-        let at = |share: usize| {
-            latencies
-                .get(latencies.len() * share / 1000)
-                .copied()
-                .unwrap_or_default()
-        };
         println!(
             "{}",
             json!({
-                "count": latencies.len(), "first": first, "last": last,
-                "p50": at(500), "p99": at(990),
+                "count": latencies.len(), "first": first, "last": last, "spread": Spread::of(latencies),
             })
         );
     }
     Ok(())
+}
+
+/// When a trade update happened.
+fn happened(payload: &[u8]) -> Option<i64> {
+    let at = tradesvc::TradeUpdate::decode(payload).ok()?.timestamp?;
+    Some(at.seconds * 1_000_000_000 + i64::from(at.nanos))
 }
 
 /// Field 2 of a trade: seconds and nanoseconds.

@@ -51,8 +51,14 @@ impl Process {
         line.ok_or_else(|| "a process has ended".into())
     }
 
-    pub(super) fn usage(&self) -> Usage {
-        Usage::of(self.child.id().unwrap_or_default())
+    /// Tells it something that it answers.
+    pub(super) async fn ask(&mut self, order: &str) -> Result<String> {
+        self.tell(order).await?;
+        self.answer().await
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id().unwrap_or_default()
     }
 }
 

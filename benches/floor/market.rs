@@ -10,11 +10,11 @@ use rmp::Marker;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::Result;
+use crate::Result;
 
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
-pub(super) async fn run(feed: &str, nats: &str) -> Result<()> {
+pub(crate) async fn run(feed: &str, nats: &str) -> Result<()> {
     let client = async_nats::connect(nats).await?;
     let (mut socket, _) = connect_async(format!("ws://{feed}/floor")).await?;
     data(&mut socket).await?;

@@ -35,7 +35,7 @@ words! {
         Read = "read",
         /// Its turn has come.
         Turn = "turn",
-        /// The ledger was read, and nothing is decided.
+        /// The ledger was read, or need not be, and nothing is decided.
         LedgerRead = "ledger-read",
         /// What is to be sent for it was found out.
         Prepared = "prepared",

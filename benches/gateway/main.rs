@@ -17,6 +17,7 @@ mod figures;
 #[path = "../floor/mod.rs"]
 mod floor;
 mod latency;
+mod load;
 mod place;
 mod publisher;
 mod raw;
@@ -87,6 +88,7 @@ async fn measure(words: &[&str]) -> Result<()> {
         ["quick"] => figures::run(figures::Length::Quick).await,
         ["record"] => report::record(),
         ["latency"] => latency::run().await,
+        ["load", path, seconds] => load::run(path, seconds.parse()?).await,
         ["soak"] => soak::run(60).await,
         ["soak", minutes] => soak::run(minutes.parse()?).await,
         [first, numbers @ ..] if *first == "only" => {
@@ -97,7 +99,7 @@ async fn measure(words: &[&str]) -> Result<()> {
             .await
         }
         other => Err(format!(
-            "{other:?}: say nothing (ten minutes), quick, only NUMBERS, latency, soak MINUTES, or record"
+            "{other:?}: say nothing (ten minutes), quick, only NUMBERS, latency, load PATH SECONDS, soak MINUTES, or record"
         )
         .into()),
     }

@@ -113,7 +113,9 @@ impl Place {
         let log = self.folder.0.join("nalpaca.log");
         let log = std::fs::File::options().create(true).append(true).open(log)?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let daemon = Command::new(env!("CARGO_BIN_EXE_nalpaca"))
+        // Another build can be measured as well.
+        let program = std::env::var_os("NALPACA").unwrap_or_else(|| env!("CARGO_BIN_EXE_nalpaca").into());
+        let daemon = Command::new(program)
             .env_clear()
             .env("NATS_URL", &self.nats)
             .env("INSTANCE", "bench")

@@ -28,6 +28,15 @@ pub struct Page {
 }
 
 impl Page {
+    /// Of an id nobody wrote under. A write that names it fails where somebody did.
+    pub const fn blank() -> Self {
+        Self {
+            record: None,
+            revision: 0,
+            spoilt: false,
+        }
+    }
+
     /// What the recorded order trades, as far as the record tells.
     pub fn symbols(&self) -> Option<Vec<Symbol>> {
         let record = self.record.as_ref()?;

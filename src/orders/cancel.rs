@@ -65,7 +65,7 @@ pub(super) async fn run<V: Venue>(
         0,
         verdict,
     );
-    desk::announce(desk, &command, &outcome, None).await;
+    desk::announce(desk, &command, &outcome, None, false).await;
     settle::answer(
         command.delivery,
         settle::settlement(&outcome.verdict),

@@ -197,7 +197,7 @@ fn one<'a, V: Venue>(
         let place = desk.lanes.join(&[symbol.clone().into()]);
         place.turn().await;
         let mut order = OrderInHand::new(all.origin, id, work, hash, all.deadline);
-        match place::run_order(desk, &mut order).await {
+        match place::run_order(desk, &mut order, None).await {
             Ended::Settled(outcome) => Some(*outcome),
             Ended::Unresolved(outcome) if !late => Some(*outcome),
             Ended::Unresolved(_) => {

@@ -498,7 +498,7 @@ async fn refuse<V: Venue>(
     let id = name.map_or_else(|| command.spelling.clone(), |name| name.text());
     let outcome = outcome(desk, &command.delivery, kind, id, None, 0, verdict);
     if !trial::planted(Bug::UnreadableIsSilent) {
-        announce(desk, &command, &outcome, None).await;
+        announce(desk, &command, &outcome, None, false).await;
     }
     settle::answer(command.delivery, settlement, &reason).await;
 }
@@ -530,8 +530,10 @@ pub(super) async fn announce<V: Venue>(
     command: &Command,
     outcome: &Outcome,
     asked: Option<&NewOrder>,
+    is_told: bool,
 ) {
     let to = Addressee {
+        is_told,
         spelling: &command.spelling,
         asked,
         maybe_there: !command.delivery.fresh,

@@ -9,7 +9,8 @@ use crate::backoff::Backoff;
 use crate::bus::Delivery;
 use crate::domain::record::{Asked, Intent, PayloadHash};
 use crate::domain::{
-    ClientOrderId, CloseSize, CommandId, CommandKind, NewOrder, OrderId, Placement, ReplaceOrder, Symbol,
+    ClientOrderId, CloseSize, CommandId, CommandKind, NewOrder, OrderId, Outcome, Placement, ReplaceOrder,
+    Symbol,
 };
 use crate::trial::{self, Bug};
 
@@ -85,6 +86,10 @@ pub(super) struct OrderInHand {
     pub(super) attempts: u32,
     /// What is sent for it, once that is known.
     pub(super) asked: Option<Asked>,
+    /// It was counted among what may be filled.
+    pub(super) counts: bool,
+    /// Its outcome, once that is in the journal.
+    pub(super) told: Option<Box<Outcome>>,
     /// Until when a venue that is not ready for a replace is asked again, and how soon.
     patience: Option<(Instant, Backoff)>,
 }
@@ -109,6 +114,8 @@ impl OrderInHand {
             deadline,
             attempts: 0,
             asked,
+            counts: false,
+            told: None,
             patience: None,
         }
     }
@@ -142,6 +149,11 @@ impl OrderInHand {
             Placement::New(order) => Some(order),
             Placement::Replacement(_) => None,
         }
+    }
+
+    /// Whether nobody can have begun it, so that its first write finds out as well as a read would whether its id is new.
+    pub(super) fn is_first(&self) -> bool {
+        self.origin.fresh && self.origin.delivered == 1 && matches!(self.work, Work::Order(_))
     }
 
     /// Goes on from an intent: what stands there is what was sent.

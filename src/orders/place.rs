@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug, warn};
 
-use super::desk::{Command, Inner, announce};
+use super::desk::{self, Command, Inner};
 use super::in_hand::{OrderInHand, Origin, Work};
 use super::lanes::Place;
 use super::resolve::Asked as Looked;
@@ -41,13 +41,15 @@ pub(super) async fn run<V: Venue>(
     if trial::planted(Bug::AckFirst) {
         command.delivery.ack_early().await;
     }
-    match run_order(desk, &mut order).await {
+    let publisher = Publisher::of(&command);
+    let ended = run_order(desk, &mut order, Some(&publisher)).await;
+    match ended {
         Ended::Settled(outcome) => {
-            desk.dealer.risk.over(&order.id);
+            over(desk, &order);
             finish(desk, command, &order, *outcome).await
         }
         Ended::Unresolved(outcome) => {
-            announce(desk, &command, &outcome, order.asked_order()).await;
+            announce(desk, &command, &outcome, &order).await;
             if trial::planted(Bug::InterimIsTheEnd) {
                 return settle::answer(command.delivery, settle::Settlement::Ack, "").await;
             }
@@ -57,15 +59,37 @@ pub(super) async fn run<V: Venue>(
             if let Some(Verdict::LateAccepted(acceptance)) = late.as_ref().map(|outcome| &outcome.verdict) {
                 desk.dealer.risk.accepted(&order.id, acceptance);
             }
-            desk.dealer.risk.over(&order.id);
+            over(desk, &order);
             match late {
                 Some(outcome) => finish(desk, command, &order, outcome).await,
                 None => hand_back(command.delivery).await,
             }
         }
         Ended::HandBack => {
-            desk.dealer.risk.over(&order.id);
+            over(desk, &order);
             hand_back(command.delivery).await
+        }
+    }
+}
+
+/// What was counted for this command counts no more. What another command with the same id counts, goes on.
+fn over<V: Venue>(desk: &Inner<V>, order: &OrderInHand) {
+    if order.counts {
+        desk.dealer.risk.over(&order.id);
+    }
+}
+
+/// Whoever published a command that nobody had before.
+pub(super) struct Publisher<'a> {
+    pub(super) spelling: &'a str,
+    pub(super) trace: Option<&'a str>,
+}
+
+impl<'a> Publisher<'a> {
+    fn of(command: &'a Command) -> Self {
+        Self {
+            spelling: &command.spelling,
+            trace: command.trace.as_deref(),
         }
     }
 }
@@ -89,8 +113,14 @@ pub(super) enum Prepared {
     Stopping,
 }
 
+/// Stores the outcome in the journal, unless it is there.
+async fn announce<V: Venue>(desk: &Inner<V>, command: &Command, outcome: &Outcome, order: &OrderInHand) {
+    let is_told = order.told.as_deref() == Some(outcome);
+    desk::announce(desk, command, outcome, order.asked_order(), is_told).await;
+}
+
 async fn finish<V: Venue>(desk: &Inner<V>, command: Command, order: &OrderInHand, outcome: Outcome) {
-    announce(desk, &command, &outcome, order.asked_order()).await;
+    announce(desk, &command, &outcome, order).await;
     settle::answer(
         command.delivery,
         settle::settlement(&outcome.verdict),
@@ -110,17 +140,28 @@ async fn hand_back(delivery: Delivery) {
     }
 }
 
-/// Decides by the ledger, begins or goes on, and records what came of it.
-pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Ended {
+/// Decides by the ledger, begins or goes on, and records what came of it. `publisher`: who hears of it in the journal.
+pub(super) async fn run_order<V: Venue>(
+    desk: &Inner<V>,
+    order: &mut OrderInHand,
+    publisher: Option<&Publisher<'_>>,
+) -> Ended {
     let Origin {
         id: command_id,
         stored_at,
         ..
     } = order.origin;
     let mut trouble = Trouble::new(&desk.dealer);
+    // A round trip less: where the id is known after all, the first write fails, and then it is read.
+    let mut untold = order.is_first() && !desk.dealer.risk.has_begun(&order.id);
     loop {
-        let Some(page) = desk.read_ledger(&order.id).await else {
-            return Ended::HandBack;
+        let page = if std::mem::take(&mut untold) {
+            Page::blank()
+        } else {
+            match desk.read_ledger(&order.id).await {
+                Some(page) => page,
+                None => return Ended::HandBack,
+            }
         };
         trial::at(Point::LedgerRead, order.id.as_str());
         let step = step(&page, command_id, stored_at, &order.hash);
@@ -137,7 +178,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                     Begun::Send(asked, past) => (asked, past),
                     Begun::Over(verdict) => {
                         let intent = new_intent(desk, order);
-                        match record(desk, order, &intent, page, verdict, &mut trouble).await {
+                        match record(desk, order, &intent, page, verdict, &mut trouble, None).await {
                             Some(ended) => return ended,
                             None => continue,
                         }
@@ -167,7 +208,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                     && let Begun::Over(verdict) = begin(desk, order).await
                 {
                     let page = Page { revision, ..page };
-                    match record(desk, order, &intent, page, verdict, &mut trouble).await {
+                    match record(desk, order, &intent, page, verdict, &mut trouble, None).await {
                         Some(ended) => return ended,
                         None => continue,
                     }
@@ -212,6 +253,7 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
                     page,
                     Verdict::CanceledBeforeSend { message },
                     &mut trouble,
+                    None,
                 )
                 .await
                 {
@@ -256,7 +298,16 @@ pub(super) async fn run_order<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand
         trial::at(Point::Known, order.id.as_str());
         let mut page = Page { revision, ..page };
         loop {
-            match record(desk, order, &intent, page, verdict.clone(), &mut trouble).await {
+            let recorded = record(
+                desk,
+                order,
+                &intent,
+                page,
+                verdict.clone(),
+                &mut trouble,
+                publisher,
+            );
+            match recorded.await {
                 Some(ended) => return ended,
                 // The outcome stands whoever wrote: it goes on top of what is there now.
                 None => match read_until_there(desk, &order.id).await {
@@ -293,7 +344,7 @@ enum Begun {
 }
 
 /// Finds out what is to be sent for a command nobody has begun.
-async fn begin<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Begun {
+async fn begin<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Begun {
     // What can never be sent needs no intent: its outcome goes into the ledger at once. Not so what was delivered
     // before: the venue is asked first, whoever had it then may have sent it.
     let now = desk.dealer.clock.now();
@@ -380,14 +431,16 @@ fn reduces<V: Venue>(desk: &Inner<V>, order: &OrderInHand, state: &GatewayState)
 
 /// What the limits make of an order that nobody has begun: one that breaks them needs no intent. One that is let through
 /// counts from here on, also while it waits.
-async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Option<Verdict> {
+async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Option<Verdict> {
     let placement = match (&order.work, order.placement()) {
         (Work::Order(_), Some(placement)) => placement,
         (Work::Order(_) | Work::Replace(_) | Work::Close { .. } | Work::CloseAll { .. }, _) => return None,
     };
     let risk = &desk.dealer.risk;
     let quotes = risk.quotes(&order.id, placement).await;
-    match risk.admit(&order.id, placement, Judged::ByLimits, &quotes) {
+    let admitted = risk.admit(&order.id, placement, Judged::ByLimits, &quotes);
+    order.counts |= admitted.is_ok();
+    match admitted {
         Ok(()) | Err(NotAdmitted::Enlarges) => None,
         Err(NotAdmitted::Lapsed) => Some(submit::lapsed(&order.id)),
         Err(NotAdmitted::Breach(breach)) => Some(Verdict::beyond(breach)),
@@ -396,6 +449,7 @@ async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Option
 
 /// Sends what is to be sent, until its outcome is known or time is up.
 async fn send<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand, past: Past) -> Sent {
+    order.counts = true;
     let placement = match &order.asked {
         Some(Asked::Placement(placement)) => placement.as_ref(),
         Some(Asked::PerSymbol(symbols)) => return close::each(desk, order, symbols, false).await,
@@ -480,7 +534,7 @@ async fn settle_late<V: Venue>(
             Some(RecordState::CancelMark | RecordState::External) | None => new_intent(desk, order),
         };
         if let Some(Ended::Settled(outcome)) =
-            record(desk, order, &intent, page, verdict.clone(), &mut trouble).await
+            record(desk, order, &intent, page, verdict.clone(), &mut trouble, None).await
         {
             return Some(*outcome);
         }

@@ -74,6 +74,8 @@ pub(super) struct Addressee<'a> {
     pub(super) spelling: &'a str,
     /// What was asked, if it could be read.
     pub(super) asked: Option<&'a NewOrder>,
+    /// The outcome is stored already.
+    pub(super) is_told: bool,
     /// The command was seen before, so its outcome may be stored already.
     pub(super) maybe_there: bool,
     /// The publisher's trace.
@@ -87,11 +89,13 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
     }
     let mut trouble = Trouble::new(&desk.dealer);
     let mut failed = |error: &PublishError| trouble.failed("an outcome", error);
-    until_stored("outcome", &mut failed, || {
-        desk.journal
-            .outcome(outcome, to.spelling, to.trace, to.maybe_there)
-    })
-    .await;
+    if !to.is_told {
+        until_stored("outcome", &mut failed, || {
+            desk.journal
+                .outcome(outcome, to.spelling, to.trace, to.maybe_there)
+        })
+        .await;
+    }
     trial::at(Point::Published, to.spelling);
     desk.board.post(outcome);
     if is_refusal(outcome) && !outcome.repeated {

@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::desk::{Inner, WRITE_PAUSE};
 use super::in_hand::OrderInHand;
-use super::place::Ended;
+use super::place::{Ended, Publisher};
 use super::trouble::Trouble;
 use super::venue::Venue;
 use crate::backoff::{Backoff, Reason};
@@ -140,13 +140,18 @@ pub(super) async fn withdraw<V: Venue>(
 }
 
 /// Writes the outcome. `None`: somebody wrote in between, or nobody knows.
+///
+/// That the venue has the order stays true whoever asks and whatever becomes of this process: where a publisher is named,
+/// it is told beside the write, not after it. Every other outcome could turn out another way if the write were lost, so
+/// the ledger has it first.
 pub(super) async fn record<V: Venue>(
     desk: &Inner<V>,
-    order: &OrderInHand,
+    order: &mut OrderInHand,
     intent: &Intent,
     page: Page,
     verdict: Verdict,
     trouble: &mut Trouble<'_, V>,
+    publisher: Option<&Publisher<'_>>,
 ) -> Option<Ended> {
     let (order_id, answered) = match &verdict {
         Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance) => {
@@ -167,7 +172,10 @@ pub(super) async fn record<V: Venue>(
         (Some(told), Some(answered)) => Some(told.or_later(answered)),
         (told, answered) => told.or(answered),
     };
-    let outcome = order_outcome(desk, order, verdict);
+    let outcome = match &order.told {
+        Some(told) if told.verdict == verdict => told.as_ref().clone(),
+        Some(_) | None => order_outcome(desk, order, verdict),
+    };
     let intent = Intent {
         attempts: order.attempts,
         order_id,
@@ -180,7 +188,25 @@ pub(super) async fn record<V: Venue>(
         cancel_mark: page.record.and_then(|record| record.cancel_mark),
         epoch: desk.dealer.lease.epoch(),
     };
-    match desk.ledger.write(&record, page.revision).await {
+    let written = desk.ledger.write(&record, page.revision);
+    // A dry run may be over when somebody asks.
+    let stays_true = matches!(&outcome.verdict, Verdict::Accepted(acceptance) if !acceptance.simulated);
+    let early = publisher.filter(|_| order.told.is_none() && order.is_first() && stays_true);
+    let written = match early {
+        None => written.await,
+        Some(publisher) => {
+            let told = desk
+                .journal
+                .outcome(&outcome, publisher.spelling, publisher.trace, false);
+            let (written, told) = tokio::join!(written, told);
+            // What is not told now is told behind the write, for as long as that takes.
+            if told.is_ok() {
+                order.told = Some(Box::new(outcome.clone()));
+            }
+            written
+        }
+    };
+    match written {
         Ok(_) => {
             trouble.over();
             trial::at(Point::Recorded, order.id.as_str());

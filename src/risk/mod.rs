@@ -323,6 +323,11 @@ impl Risk {
         self.over(id);
     }
 
+    /// Whether an order of this id is begun and not yet counted elsewhere.
+    pub fn has_begun(&self, id: &ClientOrderId) -> bool {
+        self.state().begun.contains_key(id)
+    }
+
     /// The order does not begin any more, or is counted elsewhere.
     pub fn over(&self, id: &ClientOrderId) {
         self.state().begun.remove(id);

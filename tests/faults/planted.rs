@@ -39,7 +39,7 @@ const fn net(bug: Bug) -> Net {
         }
         Bug::HashIgnored | Bug::RepeatIsBegun => Net::Matrix("commands: published twice and in two versions"),
         Bug::OutcomeIdIsFresh => Net::Crash(Victim::Order, Point::Published),
-        Bug::OutcomeIsNotPublished => Net::Crash(Victim::Order, Point::Recorded),
+        Bug::OutcomeIsNotPublished => Net::Crash(Victim::Refused, Point::Recorded),
         Bug::MarkIgnored => Net::Matrix("commands: cancels before, during and after"),
         Bug::WideCancelHasNoEnd => Net::Matrix("commands: a wide cancel in the middle of a load"),
         Bug::ReplaceIsNotFollowed => Net::Matrix("commands: a replace that loses to a fill"),

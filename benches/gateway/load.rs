@@ -1,4 +1,4 @@
-//! One hot path kept busy, for a profiler: `load orders|updates|trades SECONDS`. The daemon's process id is told first.
+//! One hot path kept busy, for a profiler: `load orders|updates|trades|nothing SECONDS`. The daemon's process id is told first.
 
 use std::time::Duration;
 
@@ -34,11 +34,16 @@ pub(super) async fn run(path: &str, seconds: u64) -> Result<()> {
                 .await?;
             count
         }
+        // What it does by itself, as if it were so many orders.
+        "nothing" => {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            ORDERS * seconds
+        }
         "trades" => {
             let order = format!("run {DAEMON_FEED} {TRADES} {SYMBOLS} {}", seconds * 1000);
             place.feed.ask(&order).await?.parse()?
         }
-        other => return Err(format!("{other:?} is none of orders, updates, trades").into()),
+        other => return Err(format!("{other:?} is none of orders, updates, trades, nothing").into()),
     };
     let used = Usage::of(daemon.pid()).cpu.saturating_sub(before.cpu);
     println!(

@@ -113,7 +113,9 @@ impl Place {
         let log = self.folder.0.join("nalpaca.log");
         let log = std::fs::File::options().create(true).append(true).open(log)?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        // Another build can be measured as well.
+        // Another build can be measured as well, and with other settings: `NAME=value NAME=value`.
+        let more = std::env::var("NALPACA_SETTINGS").unwrap_or_default();
+        let more = more.split_whitespace().filter_map(|pair| pair.split_once('='));
         let program = std::env::var_os("NALPACA").unwrap_or_else(|| env!("CARGO_BIN_EXE_nalpaca").into());
         let daemon = Command::new(program)
             .env_clear()
@@ -128,6 +130,7 @@ impl Place {
             .env("METRICS_PORT", port.to_string())
             .env("DISABLE_HEALTH", "true")
             .envs(settings.iter().copied())
+            .envs(more)
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::OptionFuture;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -79,17 +80,29 @@ pub(super) async fn start(
         room: Arc::new(Semaphore::new(room)),
         desk: sender.clone(),
     };
+    let stream = &names.action_stream;
+    let (cancels, taken_orders) = tokio::join!(
+        OptionFuture::from(orders.canceler_enabled.then(|| bind(
+            connection,
+            stream,
+            &names.cancel_consumer,
+            beats
+        ))),
+        OptionFuture::from(
+            orders
+                .enabled
+                .then(|| bind(connection, stream, &names.orders_consumer, beats))
+        ),
+    );
     // Cancels first: what they take down must not be sent in between.
-    if orders.canceler_enabled {
-        let puller = bind(connection, &names.action_stream, &names.cancel_consumer, beats).await;
+    if let Some(puller) = cancels {
         tasks.essential(
             Floor::Desk,
             "cancels",
             intake(puller, false, CANCELS_IN_HAND).run(stop.clone()),
         );
     }
-    if orders.enabled {
-        let puller = bind(connection, &names.action_stream, &names.orders_consumer, beats).await;
+    if let Some(puller) = taken_orders {
         let room = orders.max_in_flight * IN_HAND_PER_FLIGHT;
         tasks.essential(
             Floor::Desk,

@@ -403,8 +403,8 @@ impl Daemon {
             .config
             .json_copies
             .then(|| JsonCopies::new(connection.clone(), self.config.prefix.clone()));
-        let bucket = open(&names.bucket).await.copied(copies.clone());
-        let ledger = Ledger::new(open(&names.orders_bucket).await);
+        let (bucket, orders) = tokio::join!(open(&names.bucket), open(&names.orders_bucket));
+        let (bucket, ledger) = (bucket.copied(copies.clone()), Ledger::new(orders));
         let journal = Journal::new(
             connection.clone(),
             self.subjects.clone(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, interval_at};
 use tracing::{debug, error, info, warn};
 
 use super::{Daemon, Ended};
@@ -16,6 +17,8 @@ use crate::telemetry::{Chain, MetricsHandle, metrics};
 
 /// How often the NATS objects are compared with their declaration.
 const DRIFT_INTERVAL: Duration = Duration::from_secs(10);
+/// When they are looked at for the first time.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// Pause before they are looked at on a connection that was made anew.
 const MADE_ANEW_PAUSE: Duration = Duration::from_millis(500);
 /// How often gauges are read.
@@ -72,7 +75,7 @@ pub(super) async fn objects(daemon: &Daemon, connection: &Connection) {
     let mut backoff = Backoff::between(Duration::from_millis(200), OBJECTS_RETRY);
     loop {
         connection.connected().await;
-        let checked = check(&daemon.topology, connection, daemon.config.provision).await;
+        let checked = daemon.topology.settle(connection, daemon.config.provision).await;
         match checked {
             Ok(differences) => {
                 tell(&daemon.gateway, &differences);
@@ -95,18 +98,6 @@ pub(super) async fn objects(daemon: &Daemon, connection: &Connection) {
     }
 }
 
-async fn check(
-    topology: &Topology,
-    connection: &Connection,
-    mode: Provision,
-) -> Result<Vec<Difference>, crate::bus::topology::TopologyError> {
-    topology.provision(connection, mode).await?;
-    match mode {
-        Provision::None => Ok(Vec::new()),
-        Provision::Create | Provision::Adopt | Provision::Verify => topology.compare(connection, mode).await,
-    }
-}
-
 /// Raises or clears the drift condition, and logs what is only worth a line.
 fn tell(gateway: &Gateway, differences: &[Difference]) {
     let critical: Vec<_> = differences
@@ -121,7 +112,7 @@ fn tell(gateway: &Gateway, differences: &[Difference]) {
     }
 }
 
-/// As [`check`], but never makes a ledger where there was one.
+/// As at the start, but never makes a ledger where there was one.
 async fn check_running(watch: &DriftWatch) -> Result<Vec<Difference>, crate::bus::topology::TopologyError> {
     if watch.mode != Provision::None {
         let differences = watch.topology.compare(&watch.connection, watch.mode).await?;
@@ -129,7 +120,7 @@ async fn check_running(watch: &DriftWatch) -> Result<Vec<Difference>, crate::bus
             return Ok(differences);
         }
     }
-    check(&watch.topology, &watch.connection, watch.mode).await
+    watch.topology.settle(&watch.connection, watch.mode).await
 }
 
 /// How often a stream that is drained is looked at.
@@ -202,7 +193,8 @@ pub(super) struct DriftWatch {
 pub(super) async fn watch_drift(watch: DriftWatch) {
     let mut noticed: Vec<Difference> = Vec::new();
     let mut census: Option<Census> = None;
-    let mut tick = tokio::time::interval(DRIFT_INTERVAL);
+    // They were looked at a moment ago, and the first orders may be waiting.
+    let mut tick = interval_at(Instant::now() + FIRST_LOOK, DRIFT_INTERVAL);
     let mut link = watch.connection.link();
     loop {
         tokio::select! {

@@ -241,6 +241,7 @@ impl Made {
         link: watch::Sender<Link>,
     ) -> Result<Self, ConnectError> {
         let prove = move |nonce: Vec<u8>| std::future::ready(identity.prove(&nonce));
+        let has_been = link.clone();
         let mut options = ConnectOptions::with_auth_callback(prove)
             .name(&config.name)
             .custom_inbox_prefix(&config.inbox_prefix)
@@ -249,7 +250,15 @@ impl Made {
             .request_timeout(Some(REQUEST_TIMEOUT))
             .retry_on_initial_connect()
             .max_reconnects(None)
-            .reconnect_delay_callback(reconnect_delay)
+            .reconnect_delay_callback(move |attempt| {
+                // The very first attempt waits for nobody. A connection that ends as soon as it is made waits each time.
+                let is_first = attempt <= 1 && has_been.borrow().generation == 0;
+                if is_first {
+                    Duration::ZERO
+                } else {
+                    reconnect_delay(attempt)
+                }
+            })
             .event_callback(move |event| {
                 note(&link, &event);
                 async {}

@@ -245,6 +245,11 @@ impl Puller {
         Ok(found)
     }
 
+    /// Which of the connections it was bound on.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Binds again, after the consumer or the stream may have changed under us.
     pub async fn rebind(&mut self) -> Result<(), TakeError> {
         *self = Self::bind(&self.connection, &self.stream, &self.name, self.beats.clone()).await?;

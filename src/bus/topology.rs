@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConfig as _, pull};
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use futures_util::future::{try_join, try_join_all};
 use tracing::info;
 
 use super::Connection;
@@ -390,20 +391,55 @@ impl Topology {
         connection: &Connection,
         mode: Provision,
     ) -> Result<Vec<Difference>, TopologyError> {
+        // Asked all at once: one after the other they take most of a start.
+        let streams = self
+            .streams
+            .iter()
+            .map(|declared| live_stream(connection, &declared.name));
+        let consumers = self
+            .consumers
+            .iter()
+            .map(|declared| live_consumer(connection, declared));
+        let (streams, consumers) = try_join(try_join_all(streams), try_join_all(consumers)).await?;
         let mut differences = Vec::new();
-        for declared in &self.streams {
-            match live_stream(connection, &declared.name).await? {
+        for (declared, live) in self.streams.iter().zip(streams) {
+            match live {
                 Some(live) => differences.extend(tolerate(mode, declared, compare_stream(declared, &live))),
                 None => differences.push(missing(stream_name(declared), is_optional(declared))),
             }
         }
-        for declared in &self.consumers {
-            match live_consumer(connection, declared).await? {
+        for (declared, live) in self.consumers.iter().zip(consumers) {
+            match live {
                 Some(live) => differences.extend(compare_consumer(declared, &live)),
                 None => differences.push(missing(consumer_name(declared), !declared.carries_commands)),
             }
         }
         Ok(differences)
+    }
+
+    /// Makes and mends what the mode allows, and compares what is there then with the declaration.
+    pub async fn settle(
+        &self,
+        connection: &Connection,
+        mode: Provision,
+    ) -> Result<Vec<Difference>, TopologyError> {
+        if mode == Provision::None {
+            return Ok(Vec::new());
+        }
+        let differences = self.compare(connection, mode).await?;
+        let needs_a_hand = match mode {
+            Provision::Verify | Provision::None => false,
+            Provision::Create => differences
+                .iter()
+                .any(|difference| difference.field == "existence"),
+            // Also where nothing differs: a consumer of somebody else's is mended as well.
+            Provision::Adopt => true,
+        };
+        if !needs_a_hand {
+            return Ok(differences);
+        }
+        self.provision(connection, mode).await?;
+        self.compare(connection, mode).await
     }
 }
 

@@ -54,17 +54,22 @@ impl Intake {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Reason::Nats);
         let mut adopted = None;
+        let mut is_bound = true;
         let mut swept = Instant::now();
         let mut failures = 0u32;
         while !stop.is_cancelled() {
             let turn = async {
                 self.connection.connected().await;
-                if self.held {
+                if self.held && self.gateway.has(ConditionName::Drift) {
+                    is_bound = false;
                     self.gateway.without(ConditionName::Drift).await;
                 }
                 let generation = self.connection.link().borrow().generation;
                 if adopted != Some(generation) {
-                    self.puller.rebind().await.map_err(Stuck::Bus)?;
+                    // The first time it was bound a moment ago, to what is there now.
+                    if !std::mem::take(&mut is_bound) || self.puller.generation() != generation {
+                        self.puller.rebind().await.map_err(Stuck::Bus)?;
+                    }
                     self.adopt().await?;
                     adopted = Some(generation);
                     swept = Instant::now();

@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
+use super::json_lines::JsonLines;
 use super::trace::{Traces, is_exported};
 use crate::config::{LogConfig, LogFormat};
 
@@ -44,13 +45,14 @@ where
         .with_file(config.source)
         .with_line_number(config.source)
         .with_ansi(false);
+    let json = JsonLines {
+        source: config.source,
+    };
     let lines = match config.format {
         LogFormat::Json => lines
             .with_writer(writer)
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
+            .fmt_fields(json)
+            .event_format(json)
             .boxed(),
         LogFormat::Text => lines.with_writer(writer).boxed(),
         LogFormat::Logfmt => tracing_logfmt::builder()
@@ -61,15 +63,17 @@ where
             .boxed(),
     };
     // `config` has parsed the directives; a broken one here is dropped rather than fatal.
-    let lines = lines.with_filter(EnvFilter::new(&config.filter));
-    let spans = tracer.map(|tracer| {
-        tracing_opentelemetry::layer()
-            .with_tracer(tracer)
-            .with_location(false)
-            .with_threads(false)
-            .with_filter(FilterFn::new(is_exported))
-    });
-    Box::new(Registry::default().with(lines).with(spans))
+    let filter = EnvFilter::new(&config.filter);
+    let Some(tracer) = tracer else {
+        // One filter for everything costs less than one of each layer.
+        return Box::new(Registry::default().with(lines).with(filter));
+    };
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_filter(FilterFn::new(is_exported));
+    Box::new(Registry::default().with(lines.with_filter(filter)).with(spans))
 }
 
 /// Makes writers that keep each event on its line.
@@ -98,6 +102,12 @@ struct OneLineWriter<W> {
 impl<W: Write> Write for OneLineWriter<W> {
     /// The formatter hands over a whole event at once, so the last byte is the event's end.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let (line, _) = event.split_at(event.len().saturating_sub(1));
+        let is_plain = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+        if line.len() <= LINE_MAX && line.iter().all(is_plain) {
+            self.inner.write_all(event)?;
+            return Ok(event.len());
+        }
         let text = String::from_utf8_lossy(event);
         let (line, end) = match text.strip_suffix('\n') {
             Some(line) => (line, "\n"),
@@ -174,7 +184,8 @@ fn escaped(line: &str) -> String {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tracing::{debug, info};
+    use tracing::field::Empty;
+    use tracing::{debug, info, info_span};
 
     use super::*;
 
@@ -218,6 +229,30 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["symbol"], "A\nINFO forged");
         assert!(value["line_number"].is_u64(), "{json}");
+    }
+
+    #[test]
+    fn a_json_line_has_the_events_fields_and_those_of_its_span() {
+        let log = || {
+            let span = info_span!("command", kind = "order", sequence = 7_u64, late = Empty);
+            span.record("late", true);
+            let _inside = span.enter();
+            info!(share = 0.5, none = f64::NAN, words = ?Some("a \"b\" \\ é\u{1}"), "told");
+        };
+        let json = captured(LogFormat::Json, "info", log);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let expected = serde_json::json!({
+            "level": "INFO", "message": "told", "share": 0.5, "none": null,
+            "words": format!("{:?}", Some("a \"b\" \\ é\u{1}")),
+            "target": module_path!(), "filename": file!(),
+            "span": {"name": "command", "kind": "order", "sequence": 7, "late": true},
+        });
+        for (key, expected) in expected.as_object().unwrap() {
+            assert_eq!(&value[key], expected, "{json}");
+        }
+        let at: jiff::Timestamp = value["timestamp"].as_str().unwrap().parse().unwrap();
+        assert!(at.as_second() > 1_700_000_000, "{at}");
+        assert_eq!(json.lines().count(), 1);
     }
 
     #[test]

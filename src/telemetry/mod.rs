@@ -3,6 +3,7 @@
 //! Nothing here knows what is being said; it knows how. Labels are closed sets and no function takes a secret.
 
 pub mod chain;
+mod json_lines;
 pub mod logging;
 pub mod metrics;
 pub mod trace;

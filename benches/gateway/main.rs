@@ -29,6 +29,7 @@ mod venue;
 use std::error::Error;
 use std::process::ExitCode;
 
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -109,6 +110,15 @@ async fn measure(words: &[&str]) -> Result<()> {
 fn now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(now.unwrap_or_default().as_nanos()).unwrap_or_default()
+}
+
+/// Waits until the server has heard what a client said: it answers what comes later on the same connection.
+async fn heard_by(client: &async_nats::Client) -> Result<()> {
+    let inbox = client.new_inbox();
+    let mut answer = client.subscribe(inbox.clone()).await?;
+    client.publish(inbox, "heard?".into()).await?;
+    answer.next().await.ok_or("the server has gone")?;
+    Ok(())
 }
 
 /// The symbols: `AAA`, `AAB` and on.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::proto::tradesvc;
-use super::{Result, Spread, moment_of, now, symbol};
+use super::{Result, Spread, heard_by, moment_of, now, symbol};
 
 /// So long without an outcome, and there will be no more.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub(super) async fn run(nats: &str) -> Result<()> {
                 let heard = client
                     .subscribe(format!("{prefix}.journal.v0.outcomes.>"))
                     .await?;
-                client.flush().await?;
+                heard_by(&client).await?;
                 let to = Orders {
                     jetstream: &jetstream,
                     prefix,

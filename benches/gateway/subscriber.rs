@@ -10,10 +10,10 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use prost::Message as _;
 
 use super::proto::tradesvc;
-use super::{Result, Spread, now};
+use super::{Result, Spread, heard_by, now};
 
 /// So long without a message, and there will be no more.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(nats: &str) -> Result<()> {
     let client = async_nats::ConnectOptions::new()
@@ -30,7 +30,7 @@ pub(super) async fn run(nats: &str) -> Result<()> {
         let count: usize = count.parse()?;
         let is_update = subject.contains("tradeupdates");
         let mut told = client.subscribe((*subject).to_owned()).await?;
-        client.flush().await?;
+        heard_by(&client).await?;
         println!("listening");
         let (mut first, mut last) = (i64::MAX, 0);
         let mut latencies = Vec::with_capacity(count);

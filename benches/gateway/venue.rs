@@ -109,14 +109,20 @@ async fn place(venue: &Venue, body: &[u8]) -> String {
     }
     venue.orders.set(venue.orders.get() + 1);
     // Filled at once, so that it is over for whoever keeps count of open orders.
-    order(venue.orders.get(), id, symbol, "filled")
+    order(
+        venue.orders.get(),
+        id,
+        symbol,
+        "filled",
+        "2026-11-27T15:04:05.123456Z",
+    )
 }
 
 /// An order as the venue has it.
-fn order(number: u64, client_order_id: &str, symbol: &str, status: &str) -> String {
+fn order(number: u64, client_order_id: &str, symbol: &str, status: &str, created_at: &str) -> String {
     let filled = if status == "filled" { "2" } else { "0" };
     format!(
-        r#"{{"id":"61e69015-8549-4bfd-b9c3-{number:012x}","client_order_id":"{client_order_id}","created_at":"2026-11-27T15:04:05.123456Z","updated_at":"2026-11-27T15:04:05.125456Z","submitted_at":"2026-11-27T15:04:05.122456Z","filled_at":null,"expired_at":null,"canceled_at":null,"failed_at":null,"replaced_at":null,"replaced_by":null,"replaces":null,"asset_id":"904837e3-3b76-47ec-b432-046db621571b","symbol":"{symbol}","asset_class":"us_equity","notional":null,"qty":"2","filled_qty":"{filled}","filled_avg_price":null,"order_class":"","order_type":"limit","type":"limit","side":"buy","position_intent":"buy_to_open","time_in_force":"day","limit_price":"187.25","stop_price":null,"status":"{status}","extended_hours":false,"legs":null,"trail_percent":null,"trail_price":null,"hwm":null,"subtag":null,"source":null,"expires_at":"2026-11-27T21:00:00Z"}}"#
+        r#"{{"id":"61e69015-8549-4bfd-b9c3-{number:012x}","client_order_id":"{client_order_id}","created_at":"{created_at}","updated_at":"{created_at}","submitted_at":"{created_at}","filled_at":null,"expired_at":null,"canceled_at":null,"failed_at":null,"replaced_at":null,"replaced_by":null,"replaces":null,"asset_id":"904837e3-3b76-47ec-b432-046db621571b","symbol":"{symbol}","asset_class":"us_equity","notional":null,"qty":"2","filled_qty":"{filled}","filled_avg_price":null,"order_class":"","order_type":"limit","type":"limit","side":"buy","position_intent":"buy_to_open","time_in_force":"day","limit_price":"187.25","stop_price":null,"status":"{status}","extended_hours":false,"legs":null,"trail_percent":null,"trail_price":null,"hwm":null,"subtag":null,"source":null,"expires_at":"2026-11-27T21:00:00Z"}}"#
     )
 }
 
@@ -135,8 +141,11 @@ fn look(path: &str) -> (u16, String) {
             (200, account.to_string())
         }
         "/v2/clock" => {
+            let timestamp = jiff::Timestamp::from_nanosecond(now().into())
+                .unwrap_or_default()
+                .to_string();
             let clock = json!({
-                "timestamp": "2026-11-27T10:04:05.123456789-05:00", "is_open": true,
+                "timestamp": timestamp, "is_open": true,
                 "next_open": "2026-11-30T09:30:00-05:00", "next_close": "2026-11-27T16:00:00-05:00",
             });
             (200, clock.to_string())
@@ -226,20 +235,23 @@ fn take(venue: &Venue) -> String {
 async fn updates(venue: &Venue, to: &mpsc::Sender<Vec<u8>>, rate: u64, count: usize) -> Result<String> {
     let period = Duration::from_nanos(1_000_000_000 / rate.max(1));
     let begin = Instant::now();
+    let mut created_at = String::new();
     for sent in 0..count {
         tokio::time::sleep_until(begin + period * u32::try_from(sent)?).await;
         let (event, status) = EVENTS[sent % EVENTS.len()];
+        let at = now();
+        let timestamp = jiff::Timestamp::from_nanosecond(at.into())?;
         if sent % EVENTS.len() == 0 {
             venue.orders.set(venue.orders.get() + 1);
+            created_at = timestamp.to_string();
         }
         let number = venue.orders.get();
         let name = format!("bench-{number}");
-        let (order, at) = (order(number, &name, "AAPL", status), now());
+        let order = order(number, &name, "AAPL", status, &created_at);
         let fill = match event {
             "fill" => r#","price":"187.25","qty":"2","position_qty":"0""#,
             _ => "",
         };
-        let timestamp = jiff::Timestamp::from_nanosecond(at.into())?;
         let frame = format!(
             r#"{{"stream":"trade_updates","data":{{"at":"{timestamp}","event":"{event}","event_id":"01KB{at:022}","execution_id":"2f63ea93-423d-4169-b3f6-{sent:06x}{:06x}","order":{order},"timestamp":"{timestamp}"{fill}}}}}"#,
             number & 0xff_ffff,

@@ -1,20 +1,19 @@
 //! Market data on its way out: told to whoever listens, or stored with its acknowledgements counted in a window.
 //!
 //! One acknowledgement awaited at a time would cost a round trip each, a twenty-fifth of the rate (measured). The window is
-//! as wide as it pays; past it the server is what bounds.
+//! as wide as it pays; past it the server is what bounds. Acknowledgements come by one subscription of our own and are
+//! ticked off by number: a future for each, as the client makes them, was a third of this thread's time (docs/benchmarks.md).
 
 use std::collections::VecDeque;
-use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::PublishError;
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::publish::PublishAck;
-use async_nats::{HeaderMap, Subject, jetstream};
+use async_nats::{HeaderMap, HeaderName, Subject, Subscriber};
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::Connection;
@@ -28,6 +27,10 @@ pub const LAST_BUCKET: &str = "nalpaca-last";
 const HEADERS_MAX: usize = 4 * 1024;
 /// Longest wait for an acknowledgement when the window is full, or at the end.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Numbers of acknowledgements, used again in turn; twice the window, so that none means two messages.
+const NUMBERS: usize = 2 * WINDOW;
+
+const SCHEMA: HeaderName = HeaderName::from_static("Nalpaca-Schema");
 
 /// One message.
 #[derive(Clone, Debug)]
@@ -55,7 +58,7 @@ impl Message {
 
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert("Nalpaca-Schema", self.schema);
+        headers.insert(SCHEMA, self.schema);
         if let Some(id) = &self.id {
             headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
         }
@@ -63,15 +66,66 @@ impl Message {
     }
 }
 
-/// An acknowledgement on its way, and what it is for.
-type Unacknowledged<T> = (BoxFuture<'static, Result<PublishAck, PublishError>>, Message, T);
-
 /// Publishes market data. One owner, who gives each message that is stored a tag to know it by.
 pub struct Broadcast<T> {
     connection: Connection,
     /// The connection's client, as it was at the last look: to ask for it again with each message costs as much as the rest.
     client: Arc<Client>,
-    unacknowledged: VecDeque<Unacknowledged<T>>,
+    /// Where acknowledgements arrive; made with the first message that is stored.
+    desk: Option<AckDesk>,
+    /// What is not acknowledged, in the order it was sent. What is, and follows something that is not, is empty.
+    window: VecDeque<Sent<T>>,
+    /// Number of the first one, among [`NUMBERS`].
+    first: usize,
+}
+
+/// A message on its way to its stream.
+struct Sent<T> {
+    parcel: Option<(Message, T)>,
+    at: Instant,
+}
+
+/// Where acknowledgements arrive.
+struct AckDesk {
+    answers: Subscriber,
+    /// The subject for the answer to each number.
+    replies: Vec<Subject>,
+    /// What all of them begin with.
+    prefix: usize,
+}
+
+/// What a server answers to a publish: the sequence, or why it did not store it.
+#[derive(Deserialize)]
+struct AckJson {
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+    #[serde(default)]
+    seq: u64,
+}
+
+impl AckDesk {
+    /// Under subjects nobody has used before: what is late for an earlier one is nobody's here.
+    async fn open(client: &async_nats::Client) -> Option<Self> {
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(format!("{inbox}.*")).await.ok()?;
+        Some(Self {
+            answers,
+            replies: (0..NUMBERS)
+                .map(|number| Subject::from(format!("{inbox}.{number}")))
+                .collect(),
+            prefix: inbox.len() + 1,
+        })
+    }
+
+    /// Which message an answer is for, and whether it was stored.
+    fn read(&self, answer: &async_nats::Message) -> Option<(usize, bool)> {
+        let number = answer.subject.as_str().get(self.prefix..)?.parse().ok()?;
+        // Nobody answered, says a status; and what is no answer of a stream's says nothing good.
+        let stored = answer.status.is_none()
+            && serde_json::from_slice::<AckJson>(&answer.payload)
+                .is_ok_and(|ack| ack.error.is_none() && ack.seq > 0);
+        Some((number, stored))
+    }
 }
 
 /// What messages are sent with.
@@ -79,7 +133,6 @@ struct Client {
     /// Which of the connection's clients it is.
     makes: u64,
     core: async_nats::Client,
-    jetstream: jetstream::Context,
     payload_max: usize,
 }
 
@@ -92,7 +145,6 @@ impl Client {
             makes,
             payload_max: core.max_payload(),
             core,
-            jetstream: connection.jetstream(),
         })
     }
 }
@@ -103,7 +155,9 @@ impl<T> Broadcast<T> {
         Self {
             client: Client::of(&connection),
             connection,
-            unacknowledged: VecDeque::new(),
+            desk: None,
+            window: VecDeque::new(),
+            first: 0,
         }
     }
 
@@ -116,6 +170,10 @@ impl<T> Broadcast<T> {
     /// Notices a client that was made anew, and a server with other limits. To be called before each batch.
     pub fn look(&mut self) {
         let is_other = self.client.makes != self.connection.makes();
+        if is_other {
+            // What was subscribed with the other one is gone. What it sent fails by and by, and is sent again.
+            self.desk = None;
+        }
         if is_other || self.client.payload_max != self.client.core.max_payload() {
             self.client = Client::of(&self.connection);
         }
@@ -123,7 +181,7 @@ impl<T> Broadcast<T> {
 
     /// How many messages can be sent to a stream without a wait.
     pub fn room(&self) -> usize {
-        WINDOW.saturating_sub(self.unacknowledged.len())
+        WINDOW.saturating_sub(self.window.len())
     }
 
     /// Whether the server takes so large a message. One it does not take would fail each time it is sent.
@@ -143,66 +201,108 @@ impl<T> Broadcast<T> {
 
     /// Sends a message to its stream. Returns what could not be stored before: it may be sent again.
     pub async fn store(&mut self, message: Message, tag: T) -> Vec<(Message, T)> {
-        let mut failed = self.reap();
-        while self.unacknowledged.len() >= WINDOW {
-            failed.extend(self.oldest().await);
+        let mut failed = Vec::new();
+        if self.window.len() >= WINDOW {
+            failed = self.reap();
         }
-        let publish = PublishMessage::build()
-            .headers(message.headers())
-            .payload(message.payload.clone());
-        let sent = self
-            .client
-            .jetstream
-            .send_publish(message.subject.clone(), publish);
-        match sent.await {
-            Ok(acknowledged) => {
-                self.unacknowledged
-                    .push_back((acknowledged.into_future(), message, tag));
-            }
-            Err(error) => {
-                debug!(%error, subject = %message.subject, "market data could not be sent");
-                failed.push((message, tag));
-            }
+        while self.window.len() >= WINDOW {
+            failed.extend(self.wait().await);
         }
+        if self.desk.is_none() {
+            // Nothing that is on its way can be answered any more.
+            failed.extend(self.give_up());
+            self.desk = AckDesk::open(&self.client.core).await;
+        }
+        let number = (self.first + self.window.len()) % NUMBERS;
+        let reply = self.desk.as_ref().and_then(|desk| desk.replies.get(number));
+        let Some(reply) = reply.cloned() else {
+            debug!(subject = %message.subject, "no acknowledgement could be asked for");
+            failed.push((message, tag));
+            return failed;
+        };
+        let sent = self.client.core.publish_with_reply_and_headers(
+            message.subject.clone(),
+            reply,
+            message.headers(),
+            message.payload.clone(),
+        );
+        if let Err(error) = sent.await {
+            debug!(%error, subject = %message.subject, "market data could not be sent");
+            failed.push((message, tag));
+            return failed;
+        }
+        self.window.push_back(Sent {
+            parcel: Some((message, tag)),
+            at: Instant::now(),
+        });
         failed
     }
 
-    /// Takes what has been acknowledged out of the window, without a wait. Returns what could not be stored.
+    /// Takes what has been acknowledged out of the window, without a wait. Returns what could not be stored, and what nobody
+    /// acknowledged in time.
     pub fn reap(&mut self) -> Vec<(Message, T)> {
         let mut failed = Vec::new();
-        while let Some((acknowledged, ..)) = self.unacknowledged.front_mut() {
-            let Some(answer) = acknowledged.now_or_never() else {
-                break;
-            };
-            if let Some((_, message, tag)) = self.unacknowledged.pop_front()
-                && let Err(error) = answer
-            {
-                debug!(%error, subject = %message.subject, "market data was not stored");
-                failed.push((message, tag));
-            }
+        while let Some(answer) = self
+            .desk
+            .as_mut()
+            .and_then(|desk| desk.answers.next().now_or_never())
+        {
+            failed.extend(self.tick_off(answer));
+        }
+        if self
+            .window
+            .front()
+            .is_some_and(|first| first.at.elapsed() >= ACK_TIMEOUT)
+        {
+            failed.extend(self.give_up());
         }
         failed
     }
 
-    /// Waits for the oldest acknowledgement. Returns its message if it could not be stored.
-    async fn oldest(&mut self) -> Option<(Message, T)> {
-        let (acknowledged, message, tag) = self.unacknowledged.pop_front()?;
-        match tokio::time::timeout(ACK_TIMEOUT, acknowledged).await {
-            Ok(Ok(_)) => None,
-            Ok(Err(_)) | Err(_) => Some((message, tag)),
+    /// Waits for the next acknowledgement. Returns what could not be stored.
+    async fn wait(&mut self) -> Vec<(Message, T)> {
+        let (Some(desk), Some(first)) = (&mut self.desk, self.window.front()) else {
+            return self.give_up();
+        };
+        let until = first.at + ACK_TIMEOUT;
+        match tokio::time::timeout_at(until, desk.answers.next()).await {
+            Ok(answer) => self.tick_off(answer).into_iter().collect(),
+            Err(_late) => self.give_up(),
         }
+    }
+
+    /// Notes one answer. Returns its message if that was not stored.
+    fn tick_off(&mut self, answer: Option<async_nats::Message>) -> Option<(Message, T)> {
+        let Some(answer) = answer else {
+            // The subscription has ended with its client.
+            self.desk = None;
+            return None;
+        };
+        let (number, stored) = self.desk.as_ref()?.read(&answer)?;
+        let place = (number + NUMBERS - self.first) % NUMBERS;
+        let parcel = self.window.get_mut(place)?.parcel.take();
+        while self.window.front().is_some_and(|sent| sent.parcel.is_none()) {
+            self.window.pop_front();
+            self.first = (self.first + 1) % NUMBERS;
+        }
+        let parcel = parcel.filter(|_| !stored)?;
+        debug!(subject = %parcel.0.subject, "market data was not stored");
+        Some(parcel)
+    }
+
+    /// Takes everything for not stored. What is answered later is not heard any more.
+    fn give_up(&mut self) -> Vec<(Message, T)> {
+        self.desk = None;
+        self.first = 0;
+        self.window.drain(..).filter_map(|sent| sent.parcel).collect()
     }
 
     /// Waits until everything is acknowledged. Returns how many were not.
     pub async fn finish(mut self) -> usize {
         let mut failed = 0;
-        let all = async {
-            while !self.unacknowledged.is_empty() {
-                failed += usize::from(self.oldest().await.is_some());
-            }
-        };
-        let in_time = tokio::time::timeout(ACK_TIMEOUT, all).await.is_ok();
-        let left = self.unacknowledged.len();
-        if in_time { failed } else { failed + left }
+        while !self.window.is_empty() {
+            failed += self.wait().await.len();
+        }
+        failed
     }
 }

@@ -94,6 +94,11 @@ pub(super) struct Relay<'a, V, S> {
     watermark: Option<Timestamp>,
     watermark_is_written: bool,
     watermark_due: Instant,
+    /// Orders the venue made later than this, by its clock, can have been told of by nobody but us, and what we told of
+    /// them we know.
+    ours_since: Option<Timestamp>,
+    /// How many orders were forgotten when that was last looked at.
+    forgotten: u64,
     /// The stream that is heard, as far as the queue was read.
     stream: u64,
     caught_up: bool,
@@ -135,6 +140,8 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             watermark: None,
             watermark_is_written: true,
             watermark_due: Instant::now(),
+            ours_since: None,
+            forgotten: 0,
             stream: 0,
             caught_up: false,
             caught_up_at: None,
@@ -262,6 +269,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             // Somebody else wrote there, or the journal is another one now.
             self.sequence.note_last(order, None);
             sleep(backoff.next_delay()).await;
+            self.read_journal(order, report).await;
         }
         self.published += 1;
         metrics::update_published(report.recovered);
@@ -277,11 +285,35 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     /// the stream remembers message ids would be told again, and nobody else would notice.
     async fn read_back(&mut self, report: &ExecutionReport) {
         let Some(order) = report.order.id else { return };
-        if self.sequence.last_stored(order).is_none() {
-            let id = &report.order.client_order_id;
-            let told = until_stored("what is told of an order", |_| {}, || self.store.published(id)).await;
-            self.note_stored(order, &told);
+        if self.sequence.last_stored(order).is_some() {
+            return;
         }
+        // Nothing is to be found, and the journal takes the event as the order's first one or not at all.
+        if self.is_new(&report.order) {
+            return self.sequence.note_last(order, Some(0));
+        }
+        self.read_journal(order, report).await;
+    }
+
+    async fn read_journal(&mut self, order: OrderId, report: &ExecutionReport) {
+        let id = &report.order.client_order_id;
+        let told = until_stored("what is told of an order", |_| {}, || self.store.published(id)).await;
+        self.note_stored(order, &told);
+    }
+
+    /// Whether an order is one nobody else can have told of, and nothing was told of it here.
+    fn is_new(&mut self, order: &Order) -> bool {
+        let Some(ours_since) = &mut self.ours_since else {
+            return false;
+        };
+        // What was forgotten meanwhile was made before what was told last.
+        if self.forgotten != self.sequence.forgotten() {
+            self.forgotten = self.sequence.forgotten();
+            *ours_since = (*ours_since).max(self.watermark.unwrap_or(Timestamp::MAX));
+        }
+        order
+            .created_at
+            .is_some_and(|created_at| created_at > *ours_since)
     }
 
     /// Notes what the journal has of an order.
@@ -431,6 +463,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         if self.watermark.is_none() && !self.recall().await? {
             self.begin(began).await?;
             self.listeners.all_told(asked_at);
+            self.is_ours_from(began);
             return Ok(());
         }
         let memory = self.remember().await?;
@@ -455,7 +488,16 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
         trial::at(Point::FeedCaughtUp, KEY);
         self.listeners.all_told(asked_at);
         self.advance(began);
+        self.is_ours_from(began);
         Ok(())
+    }
+
+    /// What the venue makes from now on nobody has told of. Its clock and its orders' stamps may differ a little.
+    fn is_ours_from(&mut self, began: Timestamp) {
+        let later = began
+            .saturating_add(SignedDuration::from_secs(1))
+            .unwrap_or(Timestamp::MAX);
+        self.ours_since.get_or_insert(later);
     }
 
     /// Reads the watermark. False when there is none: this account is new to us.

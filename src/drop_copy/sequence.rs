@@ -40,6 +40,7 @@ pub(super) struct Sequence {
     /// Who is forgotten first: orders that are over (`false`) before live ones, each by age.
     by_age: BTreeSet<(bool, u64, OrderId)>,
     orders_met: u64,
+    forgotten: u64,
     remembered: usize,
     remembered_max: usize,
 }
@@ -113,6 +114,7 @@ impl Sequence {
             orders: HashMap::new(),
             by_age: BTreeSet::new(),
             orders_met: 0,
+            forgotten: 0,
             remembered: 0,
             remembered_max,
         }
@@ -189,6 +191,11 @@ impl Sequence {
             }
             told.words.insert(word(report));
         });
+    }
+
+    /// How many orders were forgotten for want of room.
+    pub(super) const fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Where the journal's last message of an order is, 0 for nowhere; `None` when that is not known.
@@ -294,6 +301,7 @@ impl Sequence {
                 break;
             };
             self.remembered -= self.orders.remove(&oldest).map_or(0, |told| told.size());
+            self.forgotten += 1;
         }
     }
 }

@@ -65,6 +65,8 @@ struct Script {
     refuse_reads: bool,
     connects: usize,
     published: Vec<ExecutionReport>,
+    /// Of which orders the journal was asked.
+    asked_of: Vec<String>,
     refuse_publishes: bool,
     /// Told by a daemon that led for a while, a moment before ours.
     second_is_told_by_another: Option<ExecutionReport>,
@@ -202,7 +204,10 @@ impl Store for World {
     }
 
     async fn published(&self, client_order_id: &str) -> Result<Told, Trouble> {
-        self.set(|script| Ok(script.told(client_order_id)))
+        self.set(|script| {
+            script.asked_of.push(client_order_id.to_owned());
+            Ok(script.told(client_order_id))
+        })
     }
 
     async fn last_published_at(&self) -> Result<Option<Timestamp>, Trouble> {
@@ -458,6 +463,39 @@ async fn what_the_venue_repeats_years_later_is_known_from_the_journal() {
     });
     beside(&world, async |_| a_while().await).await;
     assert_eq!(world.published(), ["1:new:0", "1:fill:9", "2:new:0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_order_that_is_younger_than_we_are_the_journal_is_not_asked_and_still_nothing_comes_twice() {
+    let world = World::default();
+    let young = |event, status, filled, last| {
+        let mut report = report(7, event, status, filled, last);
+        report.order.created_at = Some(at(5900));
+        report
+    };
+    let (new, fill) = (young("new", "new", 0, None), young("fill", "filled", 9, Some(9)));
+    world.set(|script| {
+        script.watermark = mark();
+        let old = report(1, "new", "new", 0, None);
+        script.streams = [Ok(vec![
+            heard(old),
+            heard(new.clone()),
+            heard(fill.clone()),
+            heard(new),
+            heard(fill.clone()),
+        ])]
+        .into();
+        script.second_is_told_by_another = Some(young("new", "new", 0, None));
+    });
+    beside(&world, async |_| a_while().await).await;
+    // Whose first event somebody wrote before us, against all odds, is read and not told again.
+    assert_eq!(world.published(), ["1:new:0", "7:new:0", "7:fill:9"]);
+    let asked = world.set(|script| std::mem::take(&mut script.asked_of));
+    assert_eq!(
+        asked,
+        ["1", "7"],
+        "of the young one only when the journal did not take its event"
+    );
 }
 
 #[tokio::test(start_paused = true)]

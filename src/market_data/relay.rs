@@ -59,6 +59,8 @@ impl Relay {
                 _ = portion.tick(), if last.is_due() => { // cancel-safe: docs
                     // Whoever reads prices waits for none of this.
                     self.broadcast.look();
+                    let failed = self.broadcast.reap();
+                    self.put_back(failed).await;
                     let portion = LAST_PORTION.min(self.broadcast.room());
                     self.write_last(&mut last, portion).await;
                 }

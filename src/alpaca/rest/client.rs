@@ -89,6 +89,8 @@ pub struct Read<T> {
 pub struct Client {
     http: reqwest::Client,
     base_url: Url,
+    /// Where orders are placed: put together once, for nothing is asked for as often.
+    orders_url: Url,
     credential: Credential,
     pacer: Pacer,
 }
@@ -116,6 +118,7 @@ impl Client {
             .map_err(ClientError::Setup)?;
         Ok(Self {
             http,
+            orders_url: beneath(&base_url, "/v2/orders"),
             base_url,
             credential: endpoint.credential,
             pacer,
@@ -146,15 +149,15 @@ impl Client {
         asked: &Placement,
         check: LastCheck,
     ) -> SubmitAnswer {
-        let (method, path, body) = match asked {
+        let (method, url, body) = match asked {
             Placement::New(order) => (
                 Method::POST,
-                "/v2/orders".to_owned(),
+                self.orders_url.clone(),
                 serde_json::to_vec(&OrderBody::new(id, order)),
             ),
             Placement::Replacement(replacement) => (
                 Method::PATCH,
-                format!("/v2/orders/{}", replacement.replaces),
+                self.url(&format!("/v2/orders/{}", replacement.replaces), &[]),
                 serde_json::to_vec(&ReplaceBody::new(id, &replacement.changes)),
             ),
         };
@@ -167,7 +170,6 @@ impl Client {
                 };
             }
         };
-        let url = self.url(&path, &[]);
         let body = Body::wrap(CheckedBody {
             bytes: Some(body.into()),
             check,
@@ -365,14 +367,18 @@ impl Client {
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {
-        let mut url = self.base_url.clone();
-        let prefix = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{prefix}{path}"));
+        let mut url = beneath(&self.base_url, path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         url
     }
+}
+
+fn beneath(base_url: &Url, path: &str) -> Url {
+    let mut url = base_url.clone();
+    url.set_path(&format!("{}{path}", base_url.path().trim_end_matches('/')));
+    url
 }
 
 fn base_url(text: &str) -> Option<Url> {

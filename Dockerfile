@@ -14,19 +14,19 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 # The dependencies, in a layer of their own: it is made anew when they change, and not when a line of ours does. Every
 # target that Cargo.toml names has to be there, if only as an empty program.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches tests/it tests/faults \
-    && for file in build.rs src/main.rs benches/sim.rs tests/it/main.rs tests/faults/main.rs; do echo 'fn main() {}' >"$file"; done \
+RUN mkdir -p src benches/gateway tests/it tests/faults \
+    && for file in build.rs src/main.rs benches/gateway/main.rs benches/sim.rs tests/it/main.rs tests/faults/main.rs; do echo 'fn main() {}' >"$file"; done \
     && : >src/lib.rs \
     # A target is named so that only the program is linked statically, not the macros that the compiler loads.
-    && cargo build --release --locked --bin nalpaca --target "$(rustc -vV | sed -n 's/^host: //p')"
+    && cargo build --profile dist --locked --bin nalpaca --target "$(rustc -vV | sed -n 's/^host: //p')"
 
 COPY . .
 ARG NALPACA_REVISION=
 # Files keep the times they were checked out at, which may lie before those of the empty programs.
 RUN find build.rs src proto -type f -exec touch {} + \
     && host="$(rustc -vV | sed -n 's/^host: //p')" \
-    && NALPACA_REVISION="$NALPACA_REVISION" cargo build --release --locked --bin nalpaca --target "$host" \
-    && cp "target/$host/release/nalpaca" /nalpaca
+    && NALPACA_REVISION="$NALPACA_REVISION" cargo build --profile dist --locked --bin nalpaca --target "$host" \
+    && cp "target/$host/dist/nalpaca" /nalpaca
 
 FROM scratch
 ARG NALPACA_REVISION=

@@ -73,8 +73,8 @@ def build(triple):
     revision = run("git", "rev-parse", "--short", "HEAD", stdout=subprocess.PIPE).strip()
     env = {**os.environ, "RUSTFLAGS": flags, "NALPACA_REVISION": revision}
     # A target is named so that only the program is linked statically, not the macros that the compiler loads.
-    run("cargo", "build", "--release", "--locked", "--bin", "nalpaca", "--target", triple, env=env)
-    return Path("target", triple, "release", "nalpaca"), revision
+    run("cargo", "build", "--profile", "dist", "--locked", "--bin", "nalpaca", "--target", triple, env=env)
+    return Path("target", triple, "dist", "nalpaca"), revision
 
 
 def check_static(program):

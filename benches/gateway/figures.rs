@@ -74,6 +74,64 @@ pub(super) async fn run(length: Length) -> Result<()> {
     }
 }
 
+/// Two builds of the daemon in turns: what a change gave, on a machine that is never quite the same.
+pub(super) async fn compare(other: &str, rounds: usize) -> Result<()> {
+    println!("{HEAD}");
+    let mut bench = Bench {
+        place: Place::prepare().await?,
+        length: Length::Full,
+        figures: Vec::new(),
+    };
+    let daemon = bench.place.daemon(&[], false).await?;
+    let settings = [
+        ("PREFIX", "other"),
+        ("INSTANCE", "other"),
+        ("ACTION_STREAM", "other-action"),
+        ("DATA_STREAM", "other-data"),
+        ("TRADE_UPDATE_CONSUMER", "other-updates"),
+        ("JOURNAL_STREAM", "other-journal"),
+        ("NATS_KV_BUCKET", "other"),
+        ("ORDERS_BUCKET", "other-orders"),
+    ];
+    let second = bench.place.start_program(other.as_ref(), &settings)?;
+    let (us, them) = (
+        Who::daemon(&daemon),
+        Who {
+            pid: second.pid(),
+            prefix: "other",
+            has_outcomes: true,
+        },
+    );
+    bench.place.stream_is_there("other-action").await?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let count = if round == 0 { 10 } else { 400 };
+        ours.push(bench.turn(us, count, SYMBOLS).await?);
+        theirs.push(bench.turn(them, count, SYMBOLS).await?);
+    }
+    let (ours, theirs) = (&ours[1..], &theirs[1..]);
+    bench.put(
+        "",
+        "CPU an order",
+        "×",
+        None,
+        beside(ours, theirs, |turn| turn.cpu),
+    );
+    for (name, of) in [
+        (
+            "publish → body, p50",
+            (|turn| micros(turn.body.p50)) as fn(&Turn) -> f64,
+        ),
+        ("publish → body, p99", |turn| micros(turn.body.p99)),
+        ("publish → outcome, p50", |turn| micros(turn.outcome.p50)),
+        ("publish → outcome, p99", |turn| micros(turn.outcome.p99)),
+    ] {
+        bench.put("", name, "×", None, beside(ours, theirs, of));
+    }
+    daemon.end().await?;
+    second.end().await
+}
+
 /// What the venue says of the orders that came.
 #[derive(Debug, Deserialize)]
 struct Taken {

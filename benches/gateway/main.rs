@@ -89,6 +89,7 @@ async fn measure(words: &[&str]) -> Result<()> {
         ["quick"] => figures::run(figures::Length::Quick).await,
         ["record"] => report::record(),
         ["latency"] => latency::run().await,
+        ["compare", other] => figures::compare(other, 8).await,
         ["load", path, seconds] => load::run(path, seconds.parse()?).await,
         ["soak"] => soak::run(60).await,
         ["soak", minutes] => soak::run(minutes.parse()?).await,
@@ -100,7 +101,7 @@ async fn measure(words: &[&str]) -> Result<()> {
             .await
         }
         other => Err(format!(
-            "{other:?}: say nothing (ten minutes), quick, only NUMBERS, latency, load PATH SECONDS, soak MINUTES, or record"
+            "{other:?}: say nothing (ten minutes), quick, only NUMBERS, latency, compare PROGRAM, load PATH SECONDS, soak MINUTES, or record"
         )
         .into()),
     }

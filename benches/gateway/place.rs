@@ -1,5 +1,6 @@
 //! Where it is measured: a folder, a nats-server, the venue and the feed, and whoever takes turns there.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -110,13 +111,19 @@ impl Place {
 
     /// Starts the daemon. It may not be ready yet.
     pub(super) fn start_daemon(&self, settings: &[(&str, &str)]) -> Result<Daemon> {
+        // Another build can be measured as well.
+        let program = std::env::var_os("NALPACA").unwrap_or_else(|| env!("CARGO_BIN_EXE_nalpaca").into());
+        self.start_program(&program, settings)
+    }
+
+    /// Starts some build of the daemon.
+    pub(super) fn start_program(&self, program: &OsStr, settings: &[(&str, &str)]) -> Result<Daemon> {
         let log = self.folder.0.join("nalpaca.log");
         let log = std::fs::File::options().create(true).append(true).open(log)?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        // Another build can be measured as well, and with other settings: `NAME=value NAME=value`.
+        // Other settings: `NAME=value NAME=value`.
         let more = std::env::var("NALPACA_SETTINGS").unwrap_or_default();
         let more = more.split_whitespace().filter_map(|pair| pair.split_once('='));
-        let program = std::env::var_os("NALPACA").unwrap_or_else(|| env!("CARGO_BIN_EXE_nalpaca").into());
         let daemon = Command::new(program)
             .env_clear()
             .env("NATS_URL", &self.nats)
@@ -236,6 +243,18 @@ impl Place {
         interested(&raw, "raw.>").await?;
         let data = self.jetstream.get_stream(DATA).await?;
         interested(&data, "nalpaca.data.v0.stocks.trades.>").await
+    }
+
+    /// Waits until somebody has made a stream.
+    pub(super) async fn stream_is_there(&self, name: &str) -> Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        while self.jetstream.get_stream(name).await.is_err() {
+            if Instant::now() > give_up {
+                return Err(format!("nobody made the stream {name}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Forgets what the streams of market data hold: each turn begins with empty ones.

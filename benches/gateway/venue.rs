@@ -37,7 +37,8 @@ struct Venue {
     bodies: RefCell<Vec<(i64, i64)>>,
     /// How long orders were kept waiting, nanoseconds.
     kept: RefCell<Vec<i64>>,
-    listeners: RefCell<HashMap<String, mpsc::Sender<Vec<u8>>>>,
+    /// Who listens, by the path they came by, the latest last.
+    listeners: RefCell<HashMap<String, Vec<mpsc::Sender<Vec<u8>>>>>,
 }
 
 pub(super) async fn run() -> Result<()> {
@@ -172,7 +173,7 @@ async fn listen(socket: TcpStream, venue: &Venue) -> Option<()> {
         socket.send(Message::binary(answer.to_string())).await.ok()?;
     }
     let (frames, mut to_send) = mpsc::channel(64);
-    venue.listeners.borrow_mut().insert(path, frames);
+    venue.listeners.borrow_mut().entry(path).or_default().push(frames);
     loop {
         tokio::select! {
             frame = to_send.recv() => socket.send(Message::binary(frame?)).await.ok()?,
@@ -193,15 +194,18 @@ async fn orders(venue: &Venue) -> Result<()> {
             ["count"] => venue.bodies.borrow().len().to_string(),
             ["take"] => take(venue),
             ["who", target] => {
-                let is_here = venue
-                    .listeners
-                    .borrow()
+                let listeners = venue.listeners.borrow();
+                let is_here = listeners
                     .get(*target)
-                    .is_some_and(|listener| !listener.is_closed());
+                    .is_some_and(|listeners| listeners.iter().any(|listener| !listener.is_closed()));
                 if is_here { "here" } else { "nobody" }.to_owned()
             }
             ["updates", target, rate, count] => {
-                let to = venue.listeners.borrow().get(*target).cloned();
+                let to = venue
+                    .listeners
+                    .borrow()
+                    .get(*target)
+                    .and_then(|all| all.last().cloned());
                 let to = to.ok_or(format!("nobody came by {target}"))?;
                 updates(venue, &to, rate.parse()?, count.parse()?).await?
             }

@@ -25,33 +25,44 @@ const TAKEN_MAX: usize = 16;
 /// What the desk works with in one term.
 pub(super) struct Wiring<'a> {
     pub(super) connection: &'a Connection,
-    pub(super) beats: &'a Beats,
     pub(super) ledger: Ledger,
     pub(super) journal: Journal,
     pub(super) lease: &'a Lease,
     pub(super) board: Board,
     pub(super) risk: Risk,
+    pub(super) pullers: Pullers,
+}
+
+/// What is taken from, where it is taken from at all.
+pub(super) struct Pullers {
+    cancels: Option<Puller>,
+    orders: Option<Puller>,
+}
+
+/// Binds to the consumers, as soon as they are there.
+pub(super) async fn bind_consumers(daemon: &Daemon, connection: &Connection, beats: &Beats) -> Pullers {
+    let (orders, names) = (&daemon.config.orders, &daemon.config.objects);
+    let to = |name| bind(connection, &names.action_stream, name, beats);
+    let cancels = orders.canceler_enabled.then(|| to(&names.cancel_consumer));
+    let orders = orders.enabled.then(|| to(&names.orders_consumer));
+    let (cancels, orders) = tokio::join!(OptionFuture::from(cancels), OptionFuture::from(orders));
+    Pullers { cancels, orders }
 }
 
 /// Starts the desk and the intakes that feed it. All of them end when `stop` is cancelled and everything in hand
 /// is settled or handed back.
-pub(super) async fn start(
-    daemon: &Daemon,
-    tasks: &mut Tasks,
-    wiring: Wiring<'_>,
-) -> CancelDesk<rest::Client> {
+pub(super) fn start(daemon: &Daemon, tasks: &mut Tasks, wiring: Wiring<'_>) -> CancelDesk<rest::Client> {
     let Wiring {
         connection,
-        beats,
         ledger,
         journal,
         lease,
         board,
         risk,
+        pullers,
     } = wiring;
     let stop = tasks.stop_of(Floor::Desk);
     let orders = &daemon.config.orders;
-    let names = &daemon.config.objects;
     let policy = Policy {
         max_age: orders.max_age,
         request_timeout: daemon.config.alpaca.request_timeout,
@@ -80,29 +91,15 @@ pub(super) async fn start(
         room: Arc::new(Semaphore::new(room)),
         desk: sender.clone(),
     };
-    let stream = &names.action_stream;
-    let (cancels, taken_orders) = tokio::join!(
-        OptionFuture::from(orders.canceler_enabled.then(|| bind(
-            connection,
-            stream,
-            &names.cancel_consumer,
-            beats
-        ))),
-        OptionFuture::from(
-            orders
-                .enabled
-                .then(|| bind(connection, stream, &names.orders_consumer, beats))
-        ),
-    );
     // Cancels first: what they take down must not be sent in between.
-    if let Some(puller) = cancels {
+    if let Some(puller) = pullers.cancels {
         tasks.essential(
             Floor::Desk,
             "cancels",
             intake(puller, false, CANCELS_IN_HAND).run(stop.clone()),
         );
     }
-    if let Some(puller) = taken_orders {
+    if let Some(puller) = pullers.orders {
         let room = orders.max_in_flight * IN_HAND_PER_FLIGHT;
         tasks.essential(
             Floor::Desk,

@@ -84,8 +84,20 @@ pub async fn run(config: Config, metrics: MetricsHandle) -> anyhow::Result<Ended
     let stop = CancellationToken::new();
     let mut tasks = Tasks::new(stop.clone());
     tasks.helper("signals", signals::stop_on_signals(stop.clone()));
-    let daemon = Daemon::new(config, stop)?;
-    let ended = daemon.run(&mut tasks, metrics).await;
+    // The certificates take as long to load as NATS takes to reach.
+    let pacer = Pacer::new(config.alpaca.rate_limit_per_minute);
+    let credential = credential(&config.alpaca)?;
+    let endpoint = rest::Endpoint {
+        base_url: config.alpaca.base_url.clone(),
+        credential: credential.clone(),
+        request_timeout: config.alpaca.request_timeout,
+    };
+    let venue = tokio::task::spawn_blocking(move || rest::Client::new(endpoint, pacer));
+    let connection = Connection::start(&config.nats).await.context("connect to NATS")?;
+    let venue = venue.await.context("build the client for the venue")?;
+    let venue = venue.context("build the client for the venue")?;
+    let daemon = Daemon::new(config, credential, venue, stop);
+    let ended = daemon.run(&mut tasks, connection, metrics).await;
     tasks.finish().await;
     ended
 }
@@ -114,22 +126,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
+    fn new(config: Config, credential: Credential, venue: rest::Client, stop: CancellationToken) -> Self {
         let clock = Clock::system();
         let gateway = Gateway::new(clock.clone());
         let subjects = Subjects::new(config.prefix.clone());
         let topology = Topology::new(&config.objects, &subjects, &config.market_data.captured);
-        let credential = credential(&config.alpaca)?;
-        let pacer = Pacer::new(config.alpaca.rate_limit_per_minute);
-        let endpoint = rest::Endpoint {
-            base_url: config.alpaca.base_url.clone(),
-            credential: credential.clone(),
-            request_timeout: config.alpaca.request_timeout,
-        };
-        // Built before the first order needs it: loading the certificate store takes longer than reaching NATS.
-        let venue = rest::Client::new(endpoint, pacer).context("build the client for the venue")?;
         let started_at = clock.now();
-        Ok(Self {
+        Self {
             config,
             clock,
             started_at,
@@ -144,10 +147,15 @@ impl Daemon {
             halts: watch::Sender::new(0),
             unkept: Unkept::default(),
             stop,
-        })
+        }
     }
 
-    async fn run(&self, tasks: &mut Tasks, metrics: MetricsHandle) -> anyhow::Result<Ended> {
+    async fn run(
+        &self,
+        tasks: &mut Tasks,
+        connection: Connection,
+        metrics: MetricsHandle,
+    ) -> anyhow::Result<Ended> {
         tasks.helper("halts", modes::count_signals(self.halts.clone()));
         self.gateway.raise(ConditionName::Reconciling, "starting", true);
         let (started, readiness) = Readiness::new(self.gateway.watch());
@@ -163,9 +171,6 @@ impl Daemon {
         tasks.helper("systemd", systemd);
         let admin_stop = self.serve_admin(tasks, readiness, metrics).await?;
 
-        let connection = Connection::start(&self.config.nats)
-            .await
-            .context("connect to NATS")?;
         tasks.helper(
             "nats link",
             stages::follow_link(connection.clone(), self.gateway.clone()),
@@ -457,23 +462,22 @@ impl Daemon {
             ledger: ledger.clone(),
             lease: lease.clone(),
         };
-        feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
-        risk::recall(self, &risk).await;
+        let seen = async {
+            feeds::start(self, tasks, &bucket, &journal, records, mirror).await;
+            risk::recall(self, &risk).await;
+        };
+        let ((), pullers) = tokio::join!(seen, desk::bind_consumers(self, connection, beats));
         let (watched, told) = (risk.clone(), journal.clone());
-        let desk = desk::start(
-            self,
-            tasks,
-            desk::Wiring {
-                connection,
-                beats,
-                ledger,
-                journal,
-                lease,
-                board,
-                risk,
-            },
-        )
-        .await;
+        let wiring = desk::Wiring {
+            connection,
+            ledger,
+            journal,
+            lease,
+            board,
+            risk,
+            pullers,
+        };
+        let desk = desk::start(self, tasks, wiring);
         cancels.send_replace(Some(desk.clone()));
         let dead_man = DeadMan {
             connection: connection.clone(),

@@ -11,6 +11,7 @@ use async_nats::jetstream::message::Info;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::beats::Beats;
@@ -23,6 +24,8 @@ use crate::trial::{self, Bug};
 const PULL_EXPIRES: Duration = Duration::from_secs(2);
 /// After this much more the server is not listening.
 const PULL_GRACE: Duration = Duration::from_secs(3);
+/// So long after it was looked at, a consumer is what it was.
+const JUST_BOUND: Duration = Duration::from_secs(1);
 
 /// Takes deliveries from one durable consumer.
 pub struct Puller {
@@ -36,6 +39,7 @@ pub struct Puller {
     /// matter.
     trusted_after: u64,
     generation: u64,
+    bound_at: Instant,
     link: watch::Receiver<Link>,
     consumer: PullConsumer,
     /// The pull on its way, if there is one.
@@ -66,7 +70,7 @@ impl Seen {
 
 struct Pull {
     batch: Batch,
-    ends_by: tokio::time::Instant,
+    ends_by: Instant,
 }
 
 /// Why nothing could be taken.
@@ -112,6 +116,7 @@ impl Puller {
             beats,
             trusted_after,
             generation,
+            bound_at: Instant::now(),
             link,
             stream_created,
             consumer,
@@ -132,7 +137,7 @@ impl Puller {
         let batch = batch.map_err(|error| self.fail(&error))?;
         self.batch = Some(Pull {
             batch,
-            ends_by: tokio::time::Instant::now() + PULL_EXPIRES + PULL_GRACE,
+            ends_by: Instant::now() + PULL_EXPIRES + PULL_GRACE,
         });
         Ok(())
     }
@@ -245,9 +250,9 @@ impl Puller {
         Ok(found)
     }
 
-    /// Which of the connections it was bound on.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    /// Whether it was bound a moment ago, on the connection of this generation.
+    pub fn is_just_bound(&self, generation: u64) -> bool {
+        self.generation == generation && self.bound_at.elapsed() < JUST_BOUND
     }
 
     /// Binds again, after the consumer or the stream may have changed under us.

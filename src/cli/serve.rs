@@ -24,7 +24,7 @@ pub(super) fn run() -> Exit {
         }
     };
     let exit = block_on(async {
-        match app::run(config, recorder).await {
+        match Box::pin(app::run(config, recorder)).await {
             Ok(Ended::Stopped) => Exit::Ok,
             Ok(Ended::CredentialsRefused) => Exit::Credentials,
             Ok(Ended::WrongAccount) => Exit::Config,

@@ -61,13 +61,13 @@ impl Intake {
             let turn = async {
                 self.connection.connected().await;
                 if self.held && self.gateway.has(ConditionName::Drift) {
-                    is_bound = false;
+                    is_bound = false; // whatever is mended meanwhile
                     self.gateway.without(ConditionName::Drift).await;
                 }
                 let generation = self.connection.link().borrow().generation;
                 if adopted != Some(generation) {
                     // The first time it was bound a moment ago, to what is there now.
-                    if !std::mem::take(&mut is_bound) || self.puller.generation() != generation {
+                    if !std::mem::take(&mut is_bound) || !self.puller.is_just_bound(generation) {
                         self.puller.rebind().await.map_err(Stuck::Bus)?;
                     }
                     self.adopt().await?;

@@ -280,3 +280,34 @@ fn generated_types_stay_behind_their_door() {
         .collect();
     assert_eq!(leaks, Vec::<String>::new(), "prost types are known in wire only");
 }
+
+/// Cargo reads no manifest that names a target without its file, so the layer of dependencies needs each of them.
+#[test]
+fn the_image_is_built_with_every_target_that_is_named() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (manifest, image) = (text("Cargo.toml"), text("Dockerfile"));
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let named = |kind: &str, folder: &str| -> Vec<String> {
+        let targets = manifest[kind].as_array().unwrap().iter();
+        let place = |target: &toml::Value| {
+            let path = target.get("path").and_then(toml::Value::as_str);
+            path.map_or_else(
+                || format!("{folder}/{}.rs", target["name"].as_str().unwrap()),
+                str::to_owned,
+            )
+        };
+        targets.map(place).collect()
+    };
+    let all = [named("bench", "benches"), named("test", "tests")].concat();
+    assert!(all.len() >= 4, "{all:?}");
+    for file in all
+        .iter()
+        .chain(&["build.rs".to_owned(), "src/main.rs".to_owned()])
+    {
+        assert!(
+            image.contains(&format!(" {file}")),
+            "{file} is not made in the Dockerfile"
+        );
+    }
+}

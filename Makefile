@@ -53,9 +53,9 @@ evidence: ## Run the long trials, keep a report in docs/evidence, and sum all re
 	$(CARGO) test --locked --features trial --test faults -- --summarize docs/evidence
 
 .PHONY: bench
-bench: ## Measure the gateway beside the least that could do its job (about ten minutes; ARGS="only 1 3" for some figures)
+bench: ## Measure what is shipped beside the least that could do its job (about ten minutes; ARGS="only 1 3" for some figures)
 	$(TOOLS) test
-	$(CARGO) bench --locked --bench gateway -- $(ARGS)
+	$(CARGO) bench --locked --profile dist --bench gateway -- $(ARGS)
 
 .PHONY: bench-quick
 bench-quick: ## The same in a minute, to see that nothing is far off
@@ -67,12 +67,12 @@ bench-market: ## Measure market data at several rates and numbers of symbols bes
 
 .PHONY: bench-record
 bench-record: ## Take the result of `make bench` into docs/benchmarks.md
-	$(CARGO) bench --locked --bench gateway -- record
+	$(CARGO) bench --locked --profile dist --bench gateway -- record
 
 .PHONY: soak
 soak: ## Orders, trade updates and trades for an hour, and whether memory stays flat (MINUTES=60)
 	$(TOOLS) test
-	$(CARGO) bench --locked --bench gateway -- soak $(or $(MINUTES),60)
+	$(CARGO) bench --locked --profile dist --bench gateway -- soak $(or $(MINUTES),60)
 
 .PHONY: bench-sim
 bench-sim: ## Measure the simulator: orders per second, market data per second

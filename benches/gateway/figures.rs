@@ -48,10 +48,15 @@ pub(super) async fn run(length: Length) -> Result<()> {
         length,
         figures: Vec::new(),
     };
-    let daemon = bench.place.daemon(&[], true).await?;
+    let daemon = bench.place.daemon(&[], false).await?;
     bench.place.floor_streams().await?;
     bench.orders_and_updates(&daemon).await?;
     daemon.end().await?;
+    if bench.wants(&[8, 9]) {
+        let daemon = bench.place.daemon(&[], true).await?;
+        bench.with_market_data(&daemon).await?;
+        daemon.end().await?;
+    }
     if bench.wants(&[11, 12]) {
         bench.starts().await?;
     }
@@ -305,14 +310,20 @@ impl Bench {
         if self.wants(&[1, 2, 3, 4]) {
             self.latencies(us, full_floor, bare_floor).await?;
         }
-        if self.wants(&[9]) {
-            self.beside_market_data(us).await?;
+        if self.wants(&[5]) {
+            self.saturated().await?;
         }
         if self.wants(&[6]) {
             self.updates().await?;
         }
-        if self.wants(&[5]) {
-            self.saturated().await?;
+        Ok(())
+    }
+
+    async fn with_market_data(&mut self, daemon: &Daemon) -> Result<()> {
+        let us = Who::daemon(daemon);
+        self.turn(us, 10, 10).await?;
+        if self.wants(&[9]) {
+            self.beside_market_data(us).await?;
         }
         if self.wants(&[8]) {
             self.told_market_data(daemon).await?;

@@ -27,6 +27,7 @@ mod systemd;
 mod tasks;
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -80,26 +81,49 @@ const FEEDS_GRACE: Duration = Duration::from_secs(5);
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the daemon until a signal tells it to stop.
-pub async fn run(config: Config, metrics: MetricsHandle) -> anyhow::Result<Ended> {
+pub async fn run(config: Config, venue: VenueClient, metrics: MetricsHandle) -> anyhow::Result<Ended> {
     let stop = CancellationToken::new();
     let mut tasks = Tasks::new(stop.clone());
     tasks.helper("signals", signals::stop_on_signals(stop.clone()));
-    // The certificates take as long to load as NATS takes to reach.
-    let pacer = Pacer::new(config.alpaca.rate_limit_per_minute);
-    let credential = credential(&config.alpaca)?;
-    let endpoint = rest::Endpoint {
-        base_url: config.alpaca.base_url.clone(),
-        credential: credential.clone(),
-        request_timeout: config.alpaca.request_timeout,
-    };
-    let venue = tokio::task::spawn_blocking(move || rest::Client::new(endpoint, pacer));
     let connection = Connection::start(&config.nats).await.context("connect to NATS")?;
-    let venue = venue.await.context("build the client for the venue")?;
-    let venue = venue.context("build the client for the venue")?;
+    let (credential, venue) = venue.join()?;
     let daemon = Daemon::new(config, credential, venue, stop);
     let ended = daemon.run(&mut tasks, connection, metrics).await;
     tasks.finish().await;
     ended
+}
+
+/// The client for the venue, while it is built: the certificates take longer to load than NATS takes to reach, so this is
+/// what a process begins with, on a thread of its own.
+#[derive(Debug)]
+pub struct VenueClient {
+    credential: Credential,
+    building: JoinHandle<Result<rest::Client, rest::ClientError>>,
+}
+
+impl VenueClient {
+    /// Begins to build it.
+    pub fn begin(config: &AlpacaConfig) -> anyhow::Result<Self> {
+        let pacer = Pacer::new(config.rate_limit_per_minute);
+        let credential = credential(config)?;
+        let endpoint = rest::Endpoint {
+            base_url: config.base_url.clone(),
+            credential: credential.clone(),
+            request_timeout: config.request_timeout,
+        };
+        let building = std::thread::Builder::new()
+            .name("certificates".to_owned())
+            .spawn(move || rest::Client::new(endpoint, pacer))
+            .context("start a thread")?;
+        Ok(Self { credential, building })
+    }
+
+    /// Waits until it is built: a few milliseconds at most.
+    fn join(self) -> anyhow::Result<(Credential, rest::Client)> {
+        let built = self.building.join();
+        let built = built.map_err(|_| anyhow::anyhow!("the client for the venue could not be built"))?;
+        Ok((self.credential, built.context("build the client for the venue")?))
+    }
 }
 
 /// What all stages share.

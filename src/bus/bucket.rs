@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::PublishErrorKind;
 use bytes::Bytes;
-use futures_util::{TryStreamExt, future};
+use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 
 use super::Connection;
 use super::copies::JsonCopies;
@@ -23,6 +23,8 @@ const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
 
 /// Longest wait for a list of keys. The bucket holds hundreds.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Keys that are looked up at a time.
+const AT_ONCE: usize = 16;
 
 /// One bucket. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -234,13 +236,13 @@ impl Bucket {
                 .try_collect()
                 .await
                 .map_err(|error| self.error("list", prefix, &error))?;
-            let mut with_values = Vec::new();
-            for key in keys {
-                if self.get(&key).await?.is_some() {
-                    with_values.push(key);
-                }
-            }
-            Ok(with_values)
+            let looked_up = keys.into_iter().map(|key| async move {
+                let is_there = self.get(&key).await?.is_some();
+                Ok(is_there.then_some(key))
+            });
+            let with_values: Vec<Option<String>> =
+                stream::iter(looked_up).buffered(AT_ONCE).try_collect().await?;
+            Ok(with_values.into_iter().flatten().collect())
         };
         let listed = tokio::time::timeout(LIST_TIMEOUT, listing).await;
         listed.unwrap_or_else(|late| Err(self.error("list", prefix, &late)))

@@ -16,6 +16,7 @@ pub(super) fn run() -> Exit {
             return Exit::Config;
         }
     };
+    let venue = app::VenueClient::begin(&config.alpaca);
     let (recorder, traces) = match start_telemetry(&config) {
         Ok(started) => started,
         Err(error) => {
@@ -24,7 +25,11 @@ pub(super) fn run() -> Exit {
         }
     };
     let exit = block_on(async {
-        match Box::pin(app::run(config, recorder)).await {
+        let ran = match venue {
+            Ok(venue) => Box::pin(app::run(config, venue, recorder)).await,
+            Err(error) => Err(error),
+        };
+        match ran {
             Ok(Ended::Stopped) => Exit::Ok,
             Ok(Ended::CredentialsRefused) => Exit::Credentials,
             Ok(Ended::WrongAccount) => Exit::Config,

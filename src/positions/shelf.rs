@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use futures_util::future::{try_join, try_join3};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::bus::{Bucket, BucketError};
 use crate::domain::Holdings;
@@ -15,6 +17,8 @@ const POSITIONS: &str = "positions";
 const ACCOUNT: &str = "account";
 /// What the key of every single position begins with.
 const POSITION: &str = "position.";
+/// Keys of single positions that are read or written at a time. More gives little (measured).
+const AT_ONCE: usize = 16;
 
 /// A bucket, as far as this room needs one.
 pub(super) trait Keys: Send + Sync {
@@ -72,6 +76,23 @@ struct Versions {
     account: u64,
 }
 
+impl Versions {
+    fn of(positions: Option<&[u8]>, account: Option<&[u8]>) -> Self {
+        Self {
+            positions: positions.map_or(0, wire::read_positions_version),
+            account: account.map_or(0, wire::read_account_version),
+        }
+    }
+}
+
+/// Some at a time: one after the other, a hundred positions are a hundred round trips.
+async fn at_once<E>(each: impl Iterator<Item = impl Future<Output = Result<(), E>>>) -> Result<(), E> {
+    stream::iter(each)
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await
+}
+
 impl<K: Keys> Shelf<K> {
     pub(super) fn new(bucket: K) -> Self {
         Self {
@@ -90,25 +111,32 @@ impl<K: Keys> Shelf<K> {
     /// Says of everything the process before us left that nobody vouches for it: it died without saying so, and how
     /// long it has been dead is not known.
     pub(super) async fn disown(&mut self) -> Result<(), K::Error> {
-        let mut left = vec![
+        let bucket = &self.bucket;
+        let (positions, account, single) =
+            try_join3(bucket.get(POSITIONS), bucket.get(ACCOUNT), bucket.keys(POSITION)).await?;
+        let versions = Versions::of(positions.as_deref(), account.as_deref());
+        let statements = [
             (
-                POSITIONS.to_owned(),
-                wire::disowned_positions as fn(&[u8]) -> Option<Bytes>,
+                POSITIONS,
+                positions.and_then(|value| wire::disowned_positions(&value)),
             ),
-            (ACCOUNT.to_owned(), wire::disowned_account),
+            (ACCOUNT, account.and_then(|value| wire::disowned_account(&value))),
         ];
-        let single = self.bucket.keys(POSITION).await?;
-        left.extend(
-            single
-                .into_iter()
-                .map(|key| (key, wire::disowned_position as fn(&[u8]) -> Option<Bytes>)),
-        );
-        for (key, disowned) in left {
-            let value = self.bucket.get(&key).await?;
-            if let Some(value) = value.and_then(|value| disowned(&value)) {
-                self.bucket.put(&key, value).await?;
+        for (key, disowned) in statements {
+            if let Some(value) = disowned {
+                bucket.put(key, value).await?;
             }
         }
+        let each = single.clone().into_iter().map(|key| async move {
+            let value = bucket.get(&key).await?;
+            if let Some(value) = value.and_then(|value| wire::disowned_position(&value)) {
+                bucket.put(&key, value).await?;
+            }
+            Ok(())
+        });
+        at_once(each).await?;
+        self.versions = Some(versions);
+        self.shelved = Some(single.into_iter().collect());
         Ok(())
     }
 
@@ -145,16 +173,22 @@ impl<K: Keys> Shelf<K> {
             self.shelved = Some(keys.into_iter().collect());
         }
         let shelved = self.shelved.get_or_insert_default();
-        let mut held = HashSet::new();
-        for position in &holdings.positions {
-            let key = position_key(&position.symbol);
-            held.insert(key.clone());
-            shelved.insert(key.clone());
-            // Each statement is written to each key: a date that stands still could not be told from a dead gateway.
-            self.bucket
-                .put(&key, wire::position(position, holdings).bytes)
-                .await?;
-        }
+        let bucket = &self.bucket;
+        let statements: Vec<(String, Bytes)> = holdings
+            .positions
+            .iter()
+            .map(|position| {
+                let value = wire::position(position, holdings).bytes;
+                (position_key(&position.symbol), value)
+            })
+            .collect();
+        let held: HashSet<String> = statements.iter().map(|(key, _)| key.clone()).collect();
+        shelved.extend(held.iter().cloned());
+        // Each statement is written to each key: a date that stands still could not be told from a dead gateway.
+        let each = statements
+            .into_iter()
+            .map(|(key, value)| async move { bucket.put(&key, value).await.map(|_| ()) });
+        at_once(each).await?;
         let gone: Vec<_> = shelved.difference(&held).cloned().collect();
         for key in gone {
             self.bucket.delete(&key).await?;
@@ -167,12 +201,8 @@ impl<K: Keys> Shelf<K> {
         if let Some(versions) = self.versions {
             return Ok(versions);
         }
-        let positions = self.bucket.get(POSITIONS).await?;
-        let account = self.bucket.get(ACCOUNT).await?;
-        let versions = Versions {
-            positions: positions.map_or(0, |value| wire::read_positions_version(&value)),
-            account: account.map_or(0, |value| wire::read_account_version(&value)),
-        };
+        let (positions, account) = try_join(self.bucket.get(POSITIONS), self.bucket.get(ACCOUNT)).await?;
+        let versions = Versions::of(positions.as_deref(), account.as_deref());
         self.versions = Some(versions);
         Ok(versions)
     }

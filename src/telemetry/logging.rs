@@ -14,7 +14,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
 use super::json_lines::JsonLines;
-use super::trace::{Traces, is_exported};
+use super::trace::{TARGET, Traces, is_exported};
 use crate::config::{LogConfig, LogFormat};
 
 /// Longest line. The longest honest ones have a few kilobytes.
@@ -62,8 +62,9 @@ where
             .with_writer(writer)
             .boxed(),
     };
-    // `config` has parsed the directives; a broken one here is dropped rather than fatal.
-    let filter = EnvFilter::new(&config.filter);
+    // `config` has parsed the directives; a broken one here is dropped rather than fatal. Spans for export are none of the
+    // lines', whose filter would let them pass, for it goes by how a target begins.
+    let filter = EnvFilter::new(format!("{},{TARGET}=off", config.filter));
     let Some(tracer) = tracer else {
         // One filter for everything costs less than one of each layer.
         return Box::new(Registry::default().with(lines).with(filter));
@@ -284,6 +285,19 @@ mod tests {
             "{line}"
         );
         assert!(line.contains(r#"symbol="A\nlevel=error \"x""#), "{line}");
+    }
+
+    #[test]
+    fn spans_for_export_are_not_made_for_lines() {
+        let log = || {
+            let command = info_span!("command");
+            let _inside = command.enter();
+            assert!(!command.is_disabled());
+            assert!(crate::telemetry::trace::child_span!("venue request").is_disabled());
+        };
+        for filter in ["warn,nalpaca=info", "info", "debug"] {
+            captured(LogFormat::Json, filter, log);
+        }
     }
 
     #[test]

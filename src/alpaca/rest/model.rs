@@ -26,19 +26,23 @@ impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The text as it was sent: serde_json would read a JSON number into a float.
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        let text: Cow<'_, str> = if raw.starts_with('"') {
-            serde_json::from_str::<String>(raw)
-                .map_err(D::Error::custom)?
-                .into()
-        } else {
-            raw.into()
-        };
+        let text = unquoted(raw).map_err(D::Error::custom)?;
         match text.trim() {
             "" | "null" => Ok(Self(None)),
             text => decimal(text)
                 .map(|number| Self(Some(number)))
                 .ok_or_else(|| D::Error::custom("a number is not a number")),
         }
+    }
+}
+
+/// The text of a string, or what stands there instead of one.
+fn unquoted(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    match raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) {
+        // Nothing is escaped, so the text is there as it is: an order has thirty of them.
+        Some(text) if !text.contains('\\') => Ok(Cow::Borrowed(text)),
+        Some(_) => serde_json::from_str::<String>(raw).map(Cow::Owned),
+        None => Ok(Cow::Borrowed(raw)),
     }
 }
 
@@ -58,11 +62,10 @@ impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         let text = match raw.as_bytes().first() {
-            Some(b'"') => serde_json::from_str::<String>(raw).map_err(D::Error::custom)?,
-            Some(b'-' | b'0'..=b'9') => raw.to_owned(),
-            _ => String::new(),
+            Some(b'"' | b'-' | b'0'..=b'9') => unquoted(raw).map_err(D::Error::custom)?,
+            _ => Cow::Borrowed(""),
         };
-        Ok(Self(Some(text).filter(|text| !text.is_empty())))
+        Ok(Self((!text.is_empty()).then(|| text.into_owned())))
     }
 }
 

@@ -143,7 +143,9 @@ struct Taken {
     count: usize,
     first: i64,
     last: i64,
+    /// The longest time between two of them, and before which one it was.
     gap: i64,
+    before: usize,
     kept: i64,
     spread: Spread,
 }
@@ -724,7 +726,11 @@ impl Bench {
         let daemon = self.place.daemon(&[], false).await?;
         let taken = self.taken(count).await?;
         let seconds = (taken.last - taken.first) as f64 / 1e9;
-        let detail = format!("{count} orders at {:.0} a second", count as f64 / seconds);
+        let detail = format!(
+            "{count} orders at {:.0} a second; before order {}",
+            count as f64 / seconds,
+            taken.before
+        );
         let figure = (vec![taken.gap as f64 / 1e6], detail);
         let name = "worst gap between orders at the venue with a backlog and no delay";
         self.put("10", name, "ms", Some(Wanted::AtMost(50.0, 1000.0)), figure);

@@ -131,7 +131,7 @@ impl Place {
             .env("ALPACA_URL", format!("http://{}", self.venue_address))
             .env("ALPACA_API_KEY", "key")
             .env("ALPACA_API_SECRET", "secret")
-            .env("RATE_LIMIT_PER_MINUTE", "100000")
+            .env("RATE_LIMIT_PER_MINUTE", "10000000")
             .env("ORDERS_MAX_IN_FLIGHT", IN_FLIGHT.to_string())
             .env("ORDER_MAX_AGE", "0")
             .env("METRICS_PORT", port.to_string())

@@ -59,8 +59,13 @@ async fn serve(socket: TcpStream, venue: Rc<Venue>) -> Option<()> {
     socket.set_nodelay(true).ok()?;
     let mut first = [0; 16];
     // The paths of the sockets are told from the others by their first letters.
-    while socket.peek(&mut first).await.ok()? < first.len() {
-        tokio::task::yield_now().await;
+    loop {
+        match socket.peek(&mut first).await.ok()? {
+            // Opened for an order that went by another connection, and closed again.
+            0 => return None,
+            some if some == first.len() => break,
+            _ => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
     }
     if first.starts_with(b"GET /stream") || first.starts_with(b"GET /floor") {
         return listen(socket, &venue).await;
@@ -90,8 +95,8 @@ async fn answer(
     let response = Response::builder()
         .status(status)
         .header("content-type", "application/json")
-        .header("x-ratelimit-limit", "1000000")
-        .header("x-ratelimit-remaining", "999999")
+        .header("x-ratelimit-limit", "10000000")
+        .header("x-ratelimit-remaining", "9999999")
         .header("x-request-id", "6f9d6b9c6f9d6b9c6f9d6b9c6f9d6b9c")
         .body(Full::new(text.into()));
     Ok(response.expect("the parts of it are fixed"))
@@ -220,15 +225,17 @@ async fn orders(venue: &Venue) -> Result<()> {
 fn take(venue: &Venue) -> String {
     let bodies = std::mem::take(&mut *venue.bodies.borrow_mut());
     let kept = std::mem::take(&mut *venue.kept.borrow_mut());
-    let gap = bodies.windows(2).map(|pair| match pair {
-        [(one, _), (next, _)] => next - one,
-        _ => 0,
+    let gaps = bodies.windows(2).zip(1..).map(|(pair, number)| match pair {
+        [(one, _), (next, _)] => (next - one, number),
+        _ => (0, number),
     });
+    let (gap, before): (i64, usize) = gaps.max().unwrap_or_default();
     json!({
         "count": bodies.len(),
         "first": bodies.first().map_or(0, |(at, _)| *at),
         "last": bodies.last().map_or(0, |(at, _)| *at),
-        "gap": gap.max().unwrap_or_default(),
+        "gap": gap,
+        "before": before,
         "kept": kept.iter().sum::<i64>().checked_div(i64::try_from(kept.len()).unwrap_or(1)).unwrap_or_default(),
         "spread": Spread::of(bodies.iter().map(|(_, latency)| *latency).collect()),
     })

@@ -4,7 +4,7 @@
 //! beats the server would hand it out again. The set of messages in hand also tells a redelivery of something we
 //! are still working on from news.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +52,13 @@ impl Beats {
     fn current(&self) -> std::sync::MutexGuard<'_, Option<Timestamp>> {
         // As with the map.
         self.stream_created.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sequences that are in hand of a stream.
+    pub(super) fn sequences(&self, stream_created: Timestamp) -> HashSet<u64> {
+        let in_hand = self.lock();
+        let of_stream = in_hand.keys().filter(|id| id.stream_created == stream_created);
+        of_stream.map(|id| id.sequence).collect()
     }
 
     /// Messages in hand.

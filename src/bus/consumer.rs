@@ -3,6 +3,7 @@
 //! Pulled with `batch` in a loop, never with the client's endless `messages`: that one can stop for half a minute
 //! with messages waiting.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
@@ -203,7 +204,10 @@ impl Puller {
     ///
     /// The server would hand these out again only when their ack wait is over, and after newer ones; taken by
     /// sequence, nothing overtakes them. On a work queue, what is stored and was delivered is what is outstanding.
-    pub async fn outstanding(&mut self) -> Result<Vec<Delivery>, TakeError> {
+    ///
+    /// `known`: what is in hand was taken by way of this consumer as it is now, and need not be read to be known. With a
+    /// backlog that is nearly all there is, and to read it takes longer than to work on it.
+    pub async fn outstanding(&mut self, known: bool) -> Result<Vec<Delivery>, TakeError> {
         let info = self
             .consumer
             .get_info()
@@ -215,6 +219,11 @@ impl Puller {
         } else {
             info.config.filter_subjects.clone()
         };
+        let in_hand = if known {
+            self.beats.sequences(self.stream_created)
+        } else {
+            HashSet::new()
+        };
         let mut found = Vec::new();
         for filter in filters {
             // From the very first: what nobody will ever be given again lies below the consumer's floor.
@@ -224,6 +233,10 @@ impl Puller {
                 1
             };
             while from <= last {
+                if in_hand.contains(&from) {
+                    from += 1;
+                    continue;
+                }
                 let wanted = Wanted::Next(&filter, from);
                 let message = stored::read(&self.connection, &self.stream, wanted)
                     .await

@@ -70,12 +70,12 @@ impl Intake {
                     if !std::mem::take(&mut is_bound) || !self.puller.is_just_bound(generation) {
                         self.puller.rebind().await.map_err(Stuck::Bus)?;
                     }
-                    self.adopt().await?;
+                    self.adopt(false).await?;
                     adopted = Some(generation);
                     swept = Instant::now();
                 } else if swept.elapsed() >= SWEEP_INTERVAL {
                     // Between two pulls nothing is on its way to us.
-                    self.adopt().await?;
+                    self.adopt(true).await?;
                     swept = Instant::now();
                 }
                 self.take().await
@@ -110,8 +110,8 @@ impl Intake {
     }
 
     /// Takes over what was delivered before, by us or by somebody else, and never settled.
-    async fn adopt(&mut self) -> Result<(), Stuck> {
-        let outstanding = self.puller.outstanding().await.map_err(Stuck::Bus)?;
+    async fn adopt(&mut self, known: bool) -> Result<(), Stuck> {
+        let outstanding = self.puller.outstanding(known).await.map_err(Stuck::Bus)?;
         metrics::commands_adopted(outstanding.len());
         if !outstanding.is_empty() {
             info!(

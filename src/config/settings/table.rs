@@ -257,7 +257,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             Setting::new(
                 "RATE_LIMIT_PER_MINUTE",
-                count(1, 100_000),
+                count(1, 10_000_000),
                 "200",
                 "Requests per minute the account may make.",
             ),

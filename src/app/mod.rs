@@ -27,7 +27,6 @@ mod systemd;
 mod tasks;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -81,28 +80,26 @@ const FEEDS_GRACE: Duration = Duration::from_secs(5);
 const DRAIN_GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the daemon until a signal tells it to stop.
-pub async fn run(config: Config, venue: VenueClient, metrics: MetricsHandle) -> anyhow::Result<Ended> {
+pub async fn run(config: Config, account: Account, metrics: MetricsHandle) -> anyhow::Result<Ended> {
     let stop = CancellationToken::new();
     let mut tasks = Tasks::new(stop.clone());
     tasks.helper("signals", signals::stop_on_signals(stop.clone()));
     let connection = Connection::start(&config.nats).await.context("connect to NATS")?;
-    let (credential, venue) = venue.join()?;
-    let daemon = Daemon::new(config, credential, venue, stop);
+    let daemon = Daemon::new(config, account, stop);
     let ended = daemon.run(&mut tasks, connection, metrics).await;
     tasks.finish().await;
     ended
 }
 
-/// The client for the venue, while it is built: the certificates take longer to load than NATS takes to reach, so this is
-/// what a process begins with, on a thread of its own.
+/// The account at the venue, as this process begins to set it up.
 #[derive(Debug)]
-pub struct VenueClient {
+pub struct Account {
     credential: Credential,
-    building: JoinHandle<Result<rest::Client, rest::ClientError>>,
+    venue: rest::Client,
 }
 
-impl VenueClient {
-    /// Begins to build it.
+impl Account {
+    /// Begins to set up the client. The sooner the better: it takes milliseconds.
     pub fn begin(config: &AlpacaConfig) -> anyhow::Result<Self> {
         let pacer = Pacer::new(config.rate_limit_per_minute);
         let credential = credential(config)?;
@@ -111,18 +108,8 @@ impl VenueClient {
             credential: credential.clone(),
             request_timeout: config.request_timeout,
         };
-        let building = std::thread::Builder::new()
-            .name("certificates".to_owned())
-            .spawn(move || rest::Client::new(endpoint, pacer))
-            .context("start a thread")?;
-        Ok(Self { credential, building })
-    }
-
-    /// Waits until it is built: a few milliseconds at most.
-    fn join(self) -> anyhow::Result<(Credential, rest::Client)> {
-        let built = self.building.join();
-        let built = built.map_err(|_| anyhow::anyhow!("the client for the venue could not be built"))?;
-        Ok((self.credential, built.context("build the client for the venue")?))
+        let venue = rest::Client::begin(endpoint, pacer).context("build the client for the venue")?;
+        Ok(Self { credential, venue })
     }
 }
 
@@ -150,7 +137,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(config: Config, credential: Credential, venue: rest::Client, stop: CancellationToken) -> Self {
+    fn new(config: Config, account: Account, stop: CancellationToken) -> Self {
         let clock = Clock::system();
         let gateway = Gateway::new(clock.clone());
         let subjects = Subjects::new(config.prefix.clone());
@@ -165,8 +152,8 @@ impl Daemon {
             blotter: Blotter::default(),
             subjects,
             topology,
-            venue,
-            credential,
+            venue: account.venue,
+            credential: account.credential,
             account: KnownAccount::default(),
             halts: watch::Sender::new(0),
             unkept: Unkept::default(),
@@ -290,6 +277,10 @@ impl Daemon {
         started: &Started,
         lease: &Lease,
     ) -> anyhow::Result<Ended> {
+        self.venue
+            .ready()
+            .await
+            .context("build the client for the venue")?;
         let start = tokio::select! {
             // Nothing is in hand yet, so a start may be dropped half-way.
             () = self.stop.cancelled() => return Ok(Ended::Stopped),

@@ -16,7 +16,7 @@ pub(super) fn run() -> Exit {
             return Exit::Config;
         }
     };
-    let venue = app::VenueClient::begin(&config.alpaca);
+    let account = app::Account::begin(&config.alpaca);
     let (recorder, traces) = match start_telemetry(&config) {
         Ok(started) => started,
         Err(error) => {
@@ -25,8 +25,8 @@ pub(super) fn run() -> Exit {
         }
     };
     let exit = block_on(async {
-        let ran = match venue {
-            Ok(venue) => Box::pin(app::run(config, venue, recorder)).await,
+        let ran = match account {
+            Ok(account) => Box::pin(app::run(config, account, recorder)).await,
             Err(error) => Err(error),
         };
         match ran {

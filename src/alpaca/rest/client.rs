@@ -6,12 +6,14 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Response, Url};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use tracing::field::Empty;
@@ -21,6 +23,7 @@ use super::classify::{self, CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer}
 use super::last_check::{self, CheckedBody, LastCheck};
 use super::model::{AccountJson, AssetJson, ClockJson, FillJson, OrderJson, PositionJson, Shape};
 use super::request::{OrderBody, ReplaceBody};
+use super::roots;
 use super::route::route;
 use crate::alpaca::credential::Credential;
 use crate::alpaca::pacer::{Lane, Pacer, Permit};
@@ -72,7 +75,10 @@ pub enum ClientError {
     BaseUrl,
     /// TLS could not be set up.
     #[error("set up the HTTP client")]
-    Setup(#[source] reqwest::Error),
+    Setup(#[source] Arc<reqwest::Error>),
+    /// There is no thread to set it up on, or it has ended.
+    #[error("set up the HTTP client: {0}")]
+    Thread(std::io::Error),
 }
 
 /// What was read, and when it was true by the venue's clock.
@@ -87,7 +93,8 @@ pub struct Read<T> {
 /// The account's REST API. Cheap to clone; all clones share the connections and the budget.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    /// `None` while it is built.
+    http: watch::Receiver<Option<Result<reqwest::Client, Arc<reqwest::Error>>>>,
     base_url: Url,
     /// Where orders are placed: put together once, for nothing is asked for as often.
     orders_url: Url,
@@ -98,24 +105,29 @@ pub struct Client {
 impl Client {
     /// Sets the client up. Connects to nothing.
     pub fn new(endpoint: Endpoint, pacer: Pacer) -> Result<Self, ClientError> {
+        let http = set_up(endpoint.request_timeout).map_err(|error| ClientError::Setup(Arc::new(error)))?;
+        let (_, http) = watch::channel(Some(Ok(http)));
+        Self::with(http, endpoint, pacer)
+    }
+
+    /// Begins to set a client up, on a thread of its own: the certificates take as long to load as everything else a start
+    /// needs before the first request. Requests wait for it.
+    pub fn begin(endpoint: Endpoint, pacer: Pacer) -> Result<Self, ClientError> {
+        let (built, http) = watch::channel(None);
+        let request_timeout = endpoint.request_timeout;
+        std::thread::Builder::new()
+            .name("certificates".to_owned())
+            .spawn(move || built.send_replace(Some(set_up(request_timeout).map_err(Arc::new))))
+            .map_err(ClientError::Thread)?;
+        Self::with(http, endpoint, pacer)
+    }
+
+    fn with(
+        http: watch::Receiver<Option<Result<reqwest::Client, Arc<reqwest::Error>>>>,
+        endpoint: Endpoint,
+        pacer: Pacer,
+    ) -> Result<Self, ClientError> {
         let base_url = base_url(&endpoint.base_url).ok_or(ClientError::BaseUrl)?;
-        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
-        let http = reqwest::Client::builder()
-            .default_headers(headers)
-            .user_agent(concat!("nalpaca/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            // Must end before the request's own timeout, or a connection that never opened would pass for an order
-            // that may be working.
-            .connect_timeout(CONNECT_TIMEOUT.min(endpoint.request_timeout / 2))
-            .timeout(endpoint.request_timeout)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .build()
-            .map_err(ClientError::Setup)?;
         Ok(Self {
             http,
             orders_url: beneath(&base_url, "/v2/orders"),
@@ -123,6 +135,23 @@ impl Client {
             credential: endpoint.credential,
             pacer,
         })
+    }
+
+    /// Waits until it is set up: nothing before that may be sent in time, and it may fail.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.http().await.map(|_| ())
+    }
+
+    async fn http(&self) -> Result<reqwest::Client, ClientError> {
+        if let Some(Ok(http)) = &*self.http.borrow() {
+            return Ok(http.clone());
+        }
+        let mut http = self.http.clone();
+        let built = http.wait_for(Option::is_some).await;
+        match built.ok().and_then(|built| (*built).clone()) {
+            Some(built) => built.map_err(ClientError::Setup),
+            None => Err(ClientError::Thread(std::io::Error::other("the thread has ended"))),
+        }
     }
 
     /// The same client for somebody with another credential, to find out whose it is.
@@ -332,7 +361,11 @@ impl Client {
         body_max: usize,
     ) -> Exchange {
         let route = route(&method, url.path());
-        let mut request = self.http.request(method, url).headers(self.credential.headers());
+        let http = match self.http().await {
+            Ok(http) => http,
+            Err(error) => return Err(TransportError::NotSent(chain(&error))),
+        };
+        let mut request = http.request(method, url).headers(self.credential.headers());
         if let Some(body) = body {
             request = request
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
@@ -373,6 +406,29 @@ impl Client {
         }
         url
     }
+}
+
+fn set_up(request_timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+    let builder = reqwest::Client::builder()
+        .default_headers(headers)
+        .user_agent(concat!("nalpaca/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .http1_only()
+        .tcp_nodelay(true)
+        // Must end before the request's own timeout, or a connection that never opened would pass for an order
+        // that may be working.
+        .connect_timeout(CONNECT_TIMEOUT.min(request_timeout / 2))
+        .timeout(request_timeout)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+    match roots::of_the_bundle() {
+        Some(roots) => builder.tls_certs_only(roots),
+        None => builder,
+    }
+    .build()
 }
 
 fn beneath(base_url: &Url, path: &str) -> Url {

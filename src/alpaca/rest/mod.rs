@@ -6,6 +6,7 @@ mod client;
 mod last_check;
 mod model;
 mod request;
+mod roots;
 mod route;
 mod words;
 

@@ -2,7 +2,9 @@
 //! the bare one does not.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::header::NATS_MESSAGE_ID;
@@ -54,6 +56,8 @@ struct Floor {
 }
 
 pub(crate) async fn run(kind: Kind, nats: &str, venue: &str) -> Result<()> {
+    // Whoever talks to the venue talks TLS: this one could, too.
+    let _tls = tls()?;
     let client = async_nats::connect(nats).await?;
     let jetstream = jetstream::new(client);
     let stream = format!("{}-action", kind.prefix());
@@ -85,6 +89,22 @@ pub(crate) async fn run(kind: Kind, nats: &str, venue: &str) -> Result<()> {
         }
     };
     local.run_until(taking).await
+}
+
+/// The system's roots, of its bundle alone where it has one.
+fn tls() -> Result<rustls::ClientConfig> {
+    let bundle = Path::new("/etc/ssl/certs/ca-certificates.crt");
+    let found = if bundle.is_file() {
+        rustls_native_certs::load_certs_from_paths(Some(bundle), None)
+    } else {
+        rustls_native_certs::load_native_certs()
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[derive(Serialize)]

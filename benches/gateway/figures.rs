@@ -428,7 +428,7 @@ impl Bench {
         let thousand = self.cost(us, floor, rounds, count, SYMBOLS).await?;
         let one = self.cost(us, floor, rounds, count, 1).await?;
         let many = self.cost(us, floor, rounds, count, 10_000).await?;
-        let wanted = Some(Wanted::AtMost(1.0, 1.2));
+        let wanted = Some(Wanted::AtMost(1.1, 1.2));
         let (name, figure) = (
             "CPU an order with 1,000 orders in the ledger, and with 10",
             flat(&thousand, &few),
@@ -742,7 +742,7 @@ impl Bench {
             "13",
             &name,
             "×",
-            Some(Wanted::AtMost(1.0, 1.2)),
+            Some(Wanted::AtMost(1.1, 1.2)),
             flat(&many, &few),
         );
         daemon.end().await

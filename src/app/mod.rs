@@ -301,7 +301,7 @@ impl Daemon {
     async fn stand_by(&self, connection: &Connection, alone: bool) -> Keeper {
         stages::objects(self, connection).await;
         let candidate = Candidate {
-            bucket: stages::open(connection, &self.config.objects.bucket).await,
+            bucket: stages::open(self, connection, &self.config.objects.bucket).await,
             clock: self.clock.clone(),
             instance: self.config.instance.clone(),
             process: self.process,
@@ -418,7 +418,7 @@ impl Daemon {
     /// Everything between a connection and readiness.
     async fn start(&self, tasks: &mut Tasks, connection: &Connection, beats: &Beats, lease: &Lease) -> Start {
         let names = &self.config.objects;
-        let open = async |name| stages::open(connection, name).await.behind(lease.clone());
+        let open = async |name| stages::open(self, connection, name).await.behind(lease.clone());
         let copies = self
             .config
             .json_copies

@@ -302,8 +302,11 @@ pub(super) async fn account(daemon: &Daemon) -> Result<(), Ended> {
     }
 }
 
-/// Opens a bucket, as soon as that is possible.
-pub(super) async fn open(connection: &Connection, name: &str) -> Bucket {
+/// Opens a bucket, as soon as that is possible. What was compared with its declaration is there.
+pub(super) async fn open(daemon: &Daemon, connection: &Connection, name: &str) -> Bucket {
+    if daemon.config.provision != Provision::None {
+        return Bucket::that_exists(connection, name);
+    }
     let mut backoff = Backoff::new(Reason::Nats);
     loop {
         match Bucket::open(connection, name).await {

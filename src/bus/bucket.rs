@@ -91,13 +91,18 @@ impl Bucket {
             key: String::new(),
             cause: error.to_string(),
         })?;
-        Ok(Self {
+        Ok(Self::that_exists(connection, name))
+    }
+
+    /// A bucket that was seen to exist a moment ago.
+    pub fn that_exists(connection: &Connection, name: &str) -> Self {
+        Self {
             name: name.to_owned(),
-            stream,
+            stream: format!("KV_{name}"),
             connection: connection.clone(),
             fence: None,
             copies: None,
-        })
+        }
     }
 
     /// The same bucket, with copies in JSON of what is put there.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -532,8 +533,7 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
             live: Vec::new(),
         }
         .since();
-        let old = self.venue.orders_since(since).await?;
-        let open = self.venue.open_orders().await?;
+        let (old, open) = try_join(self.venue.orders_since(since), self.venue.open_orders()).await?;
         for order in old.iter().chain(&open) {
             self.sequence.settle(order);
             self.listeners.tell_of(order, now, false).await;
@@ -551,8 +551,8 @@ impl<'a, V: Venue, S: Store> Relay<'a, V, S> {
     async fn remember(&mut self) -> Result<Memory, Trouble> {
         let at = self.watermark.unwrap_or(Timestamp::MIN);
         let since = Watermark { at, live: Vec::new() }.since();
-        let mut orders = self.venue.orders_since(since).await?;
-        orders.extend(self.venue.open_orders().await?);
+        let (mut orders, open) = try_join(self.venue.orders_since(since), self.venue.open_orders()).await?;
+        orders.extend(open);
         // Fills after orders, so that no order is ahead of its fills but by the venue's own delay.
         let fills = self.venue.fills_since(since).await?;
         let mut memory = Memory {

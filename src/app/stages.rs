@@ -17,7 +17,7 @@ use crate::telemetry::{Chain, MetricsHandle, metrics};
 
 /// How often the NATS objects are compared with their declaration.
 const DRIFT_INTERVAL: Duration = Duration::from_secs(10);
-/// When they are looked at for the first time.
+/// When they are counted for the first time.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// Pause before they are looked at on a connection that was made anew.
 const MADE_ANEW_PAUSE: Duration = Duration::from_millis(500);
@@ -193,9 +193,15 @@ pub(super) struct DriftWatch {
 pub(super) async fn watch_drift(watch: DriftWatch) {
     let mut noticed: Vec<Difference> = Vec::new();
     let mut census: Option<Census> = None;
-    // They were looked at a moment ago, and the first orders may be waiting.
-    let mut tick = interval_at(Instant::now() + FIRST_LOOK, DRIFT_INTERVAL);
+    let mut tick = interval_at(Instant::now() + DRIFT_INTERVAL, DRIFT_INTERVAL);
     let mut link = watch.connection.link();
+    // They were compared a moment ago, and the first orders may be waiting. What is there is counted, a little later.
+    tokio::select! {
+        () = tokio::time::sleep(FIRST_LOOK) => { // cancel-safe
+            census = Census::take(&watch.connection, &watch.names).await.ok();
+        }
+        () = made_anew(&mut link) => tick.reset_immediately(), // cancel-safe: nothing is lost with it
+    }
     loop {
         tokio::select! {
             _ = tick.tick() => {}                            // cancel-safe: docs

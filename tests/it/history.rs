@@ -410,6 +410,14 @@ async fn market_data_is_shown_on_a_terminal() {
         .set("ENABLE_CRYPTO_STREAM", "true")
         .start()
         .await;
+    // Said of what is not confirmed yet as well, which is right, and no part of this.
+    until("what was asked for to be heard", async || {
+        let heard = world
+            .metric("nalpaca_market_data_subscribed{class=\"stocks\"}")
+            .await;
+        (heard == Some(2.0)).then_some(())
+    })
+    .await;
     let quotes = tail(&world, &["quotes", "AAPL", "--count", "3"]).await;
     assert_eq!(
         (quotes.code, quotes.stderr.as_str()),

@@ -58,12 +58,6 @@ fn read(message: &Message) -> Value {
 }
 
 /// The value of a metric without regard to its other labels.
-async fn metric(world: &World, line: &str) -> Option<f64> {
-    let answer = world.daemon.get("/metrics").await?;
-    let found = answer.body.lines().find(|text| text.starts_with(line))?;
-    found.rsplit(' ').next()?.parse().ok()
-}
-
 async fn quotes_and_trades_are_told_and_the_last_ones_kept(encoding: &str) {
     let world = plan("STOCK", "AAPL, BRK.B", "quotes,trades")
         .set("MARKET_DATA_ENCODING", encoding)
@@ -141,8 +135,12 @@ async fn coins_contracts_and_articles_are_told_and_ticks_are_stored_where_it_is_
     })
     .await;
     until("the venue to confirm both classes", async || {
-        let crypto = metric(&world, "nalpaca_market_data_subscribed{class=\"crypto\"}").await?;
-        let news = metric(&world, "nalpaca_market_data_subscribed{class=\"news\"}").await?;
+        let crypto = world
+            .metric("nalpaca_market_data_subscribed{class=\"crypto\"}")
+            .await?;
+        let news = world
+            .metric("nalpaca_market_data_subscribed{class=\"news\"}")
+            .await?;
         (crypto == 3.0 && news == 1.0).then_some(())
     })
     .await;
@@ -159,7 +157,9 @@ async fn a_plan_that_has_too_few_symbols_has_as_many_as_it_allows_and_the_rest_i
     .collect();
     let world = plan("STOCK", &symbols.join(","), "quotes").start().await;
     until("as many symbols as the plan allows", async || {
-        let confirmed = metric(&world, "nalpaca_market_data_subscribed{class=\"stocks\"}").await?;
+        let confirmed = world
+            .metric("nalpaca_market_data_subscribed{class=\"stocks\"}")
+            .await?;
         (confirmed == 30.0).then_some(())
     })
     .await;
@@ -172,7 +172,9 @@ async fn a_plan_that_has_too_few_symbols_has_as_many_as_it_allows_and_the_rest_i
     let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.>").await;
     heard(&mut quotes).await;
     assert_eq!(
-        metric(&world, "nalpaca_market_data_connected{class=\"stocks\"}").await,
+        world
+            .metric("nalpaca_market_data_connected{class=\"stocks\"}")
+            .await,
         Some(1.0)
     );
 }
@@ -212,7 +214,9 @@ async fn the_state_tells_how_market_data_goes() {
     assert!(heard > Some(connected_since) && observed.is_some(), "{feed}");
     // Another attempt fails: it is gone since the same moment, and orders are served.
     until("another attempt", async || {
-        let count = metric(&world, "nalpaca_market_data_reconnects_total{class=\"stocks\"}").await?;
+        let count = world
+            .metric("nalpaca_market_data_reconnects_total{class=\"stocks\"}")
+            .await?;
         (count >= 3.0).then_some(())
     })
     .await;
@@ -232,7 +236,9 @@ async fn an_article_of_ten_megabytes_is_told_without_its_text_and_the_feed_lives
             .await;
         let mut news = listen(&world, "nalpaca.data.v0.news.>").await;
         until("the stream to be heard", async || {
-            let subscribed = metric(&world, "nalpaca_market_data_subscribed{class=\"news\"}").await?;
+            let subscribed = world
+                .metric("nalpaca_market_data_subscribed{class=\"news\"}")
+                .await?;
             (subscribed == 1.0).then_some(())
         })
         .await;
@@ -253,7 +259,9 @@ async fn an_article_of_ten_megabytes_is_told_without_its_text_and_the_feed_lives
                 "{encoding}"
             );
         }
-        let reconnects = metric(&world, "nalpaca_market_data_reconnects_total{class=\"news\"}").await;
+        let reconnects = world
+            .metric("nalpaca_market_data_reconnects_total{class=\"news\"}")
+            .await;
         assert_eq!(
             reconnects.unwrap_or_default(),
             0.0,
@@ -270,7 +278,9 @@ async fn what_is_larger_than_the_server_takes_is_dropped_and_told() {
     world.daemon.ready().await;
     let mut news = listen(&world, "nalpaca.data.v0.news.>").await;
     until("the stream to be heard", async || {
-        let subscribed = metric(&world, "nalpaca_market_data_subscribed{class=\"news\"}").await?;
+        let subscribed = world
+            .metric("nalpaca_market_data_subscribed{class=\"news\"}")
+            .await?;
         (subscribed == 1.0).then_some(())
     })
     .await;
@@ -287,7 +297,7 @@ async fn what_is_larger_than_the_server_takes_is_dropped_and_told() {
         }
     }
     let line = "nalpaca_market_data_dropped_total{class=\"news\",channel=\"news\"}";
-    assert_eq!(metric(&world, line).await, Some(1.0));
+    assert_eq!(world.metric(line).await, Some(1.0));
     assert!(
         world
             .daemon
@@ -301,7 +311,9 @@ async fn a_stream_that_takes_nothing_is_not_flooded_and_has_each_message_once_wh
     const ARTICLES: usize = 20;
     let world = Plan::new().set("ENABLE_NEWS_STREAM", "true").start().await;
     until("the stream to be heard", async || {
-        let subscribed = metric(&world, "nalpaca_market_data_subscribed{class=\"news\"}").await?;
+        let subscribed = world
+            .metric("nalpaca_market_data_subscribed{class=\"news\"}")
+            .await?;
         (subscribed == 1.0).then_some(())
     })
     .await;
@@ -320,7 +332,7 @@ async fn a_stream_that_takes_nothing_is_not_flooded_and_has_each_message_once_wh
     // Nobody listens, so the server says at once that there is no stream. It is tried again after a pause each time.
     let attempts = async || {
         let line = "nalpaca_market_data_published_total{class=\"news\"";
-        metric(&world, line).await.filter(|count| *count > 0.0)
+        world.metric(line).await.filter(|count| *count > 0.0)
     };
     let before = until("the first attempt", attempts).await;
     let began = tokio::time::Instant::now();
@@ -364,7 +376,9 @@ async fn a_feed_that_breaks_goes_on_with_what_is_wanted() {
         ("stock_stream: drop", true),
     ] {
         let reconnects = async || {
-            let count = metric(&world, "nalpaca_market_data_reconnects_total{class=\"stocks\"}").await;
+            let count = world
+                .metric("nalpaca_market_data_reconnects_total{class=\"stocks\"}")
+                .await;
             Some(count.unwrap_or_default())
         };
         let before = reconnects().await;
@@ -383,7 +397,9 @@ async fn a_feed_that_breaks_goes_on_with_what_is_wanted() {
         heard(&mut quotes).await;
     }
     until("garbage to be counted", async || {
-        let count = metric(&world, "nalpaca_market_data_unreadable_total{class=\"stocks\"}").await?;
+        let count = world
+            .metric("nalpaca_market_data_unreadable_total{class=\"stocks\"}")
+            .await?;
         (count >= 1.0).then_some(())
     })
     .await;
@@ -397,7 +413,7 @@ async fn the_newest_quote_is_told_when_nats_comes_back() {
     world.nats.kill9();
     until("quotes to be overtaken by newer ones", async || {
         let line = "nalpaca_market_data_conflated_total{class=\"stocks\",channel=\"quotes\"}";
-        (metric(&world, line).await? > 3.0).then_some(())
+        (world.metric(line).await? > 3.0).then_some(())
     })
     .await;
     world.nats.run().await;
@@ -497,7 +513,11 @@ async fn what_somebody_listens_to_is_heard_where_that_is_switched_on() {
         .set("MARKET_DATA_FOLLOW", "true")
         .start()
         .await;
-    let subscribed = async || metric(&world, "nalpaca_market_data_subscribed{class=\"stocks\"}").await;
+    let subscribed = async || {
+        world
+            .metric("nalpaca_market_data_subscribed{class=\"stocks\"}")
+            .await
+    };
     // Of wildcards nobody can say what is meant.
     let _everything = listen(&world, "nalpaca.data.v0.stocks.>").await;
     let mut quotes = listen(&world, "nalpaca.data.v0.stocks.quotes.BRK=2EB").await;

@@ -143,6 +143,13 @@ impl Stored {
 }
 
 impl World {
+    /// The first of the daemon's metrics that begins like this.
+    pub(crate) async fn metric(&self, line: &str) -> Option<f64> {
+        let answer = self.daemon.get("/metrics").await?;
+        let found = answer.body.lines().find(|text| text.starts_with(line))?;
+        found.rsplit(' ').next()?.parse().ok()
+    }
+
     pub(crate) async fn start() -> Self {
         Plan::new().start().await
     }

@@ -277,10 +277,12 @@ impl Daemon {
         started: &Started,
         lease: &Lease,
     ) -> anyhow::Result<Ended> {
-        self.venue
-            .ready()
-            .await
-            .context("build the client for the venue")?;
+        let ready = tokio::select! {
+            // Files are read for it, and a disk may hang.
+            () = self.stop.cancelled() => return Ok(Ended::Stopped), // cancel-safe: level-triggered
+            ready = self.venue.ready() => ready,                     // cancel-safe: only waits
+        };
+        ready.context("build the client for the venue")?;
         let start = tokio::select! {
             // Nothing is in hand yet, so a start may be dropped half-way.
             () = self.stop.cancelled() => return Ok(Ended::Stopped),

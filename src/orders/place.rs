@@ -79,7 +79,7 @@ fn over<V: Venue>(desk: &Inner<V>, order: &OrderInHand) {
     }
 }
 
-/// Whoever published a command that nobody had before.
+/// Whoever published a command, and hears of it in the journal.
 pub(super) struct Publisher<'a> {
     pub(super) spelling: &'a str,
     pub(super) trace: Option<&'a str>,
@@ -153,9 +153,9 @@ pub(super) async fn run_order<V: Venue>(
     } = order.origin;
     let mut trouble = Trouble::new(&desk.dealer);
     // A round trip less: where the id is known after all, the first write fails, and then it is read.
-    let mut untold = order.is_first() && !desk.dealer.risk.has_begun(&order.id);
+    let mut unread = order.is_first() && !desk.dealer.risk.has_begun(&order.id);
     loop {
-        let page = if std::mem::take(&mut untold) {
+        let page = if std::mem::take(&mut unread) {
             Page::blank()
         } else {
             match desk.read_ledger(&order.id).await {

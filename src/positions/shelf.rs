@@ -17,7 +17,7 @@ const POSITIONS: &str = "positions";
 const ACCOUNT: &str = "account";
 /// What the key of every single position begins with.
 const POSITION: &str = "position.";
-/// Keys of single positions that are read or written at a time. More gives little (measured).
+/// Keys of single positions that are read or written at a time.
 const AT_ONCE: usize = 16;
 
 /// A bucket, as far as this room needs one.

@@ -137,7 +137,7 @@ impl Client {
         })
     }
 
-    /// Waits until it is set up: nothing before that may be sent in time, and it may fail.
+    /// Waits until it is set up, so that no request waits for that between its last check and its first byte. Says why it cannot be.
     pub async fn ready(&self) -> Result<(), ClientError> {
         self.http().await.map(|_| ())
     }

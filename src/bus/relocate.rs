@@ -14,7 +14,8 @@ use async_nats::jetstream::stream::{self, RetentionPolicy, StorageType};
 use futures_util::TryStreamExt as _;
 use tracing::{info, warn};
 
-use super::topology::{Difference, Severity, TopologyError, stream_name};
+use super::difference::{Difference, Severity, stream_name};
+use super::topology::TopologyError;
 use super::{Bucket, Connection, Lease, Topology};
 use crate::config::Provision;
 

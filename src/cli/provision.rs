@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Exit, block_on, nats, output};
-use crate::bus::topology::{Action, Difference};
+use crate::bus::Difference;
+use crate::bus::topology::Action;
 use crate::bus::{Severity, Topology};
 use crate::config::Config;
 use crate::telemetry::Chain;

@@ -15,7 +15,7 @@ use futures_util::TryStreamExt as _;
 use tracing::{info, warn};
 
 use super::difference::{Difference, Severity, stream_name};
-use super::topology::TopologyError;
+use super::topology::{TopologyError, refusal};
 use super::{Bucket, Connection, Lease, Topology};
 use crate::config::Provision;
 
@@ -86,7 +86,7 @@ impl Topology {
                 ..info.config.clone()
             };
             let updated = jetstream.update_stream(config).await;
-            updated.map_err(|error| fail("close", error.to_string()))?;
+            updated.map_err(|error| fail("close", refusal(&error)))?;
             warn!(
                 stream = declared.name,
                 "kept in memory: it takes no commands until what it holds is executed and it is made anew in files"
@@ -217,7 +217,7 @@ impl Topology {
         let deleted = jetstream.delete_stream(&config.name).await;
         deleted.map_err(|error| fail("delete", error.to_string()))?;
         let made = jetstream.create_stream(config.clone()).await;
-        made.map_err(|error| fail("create", error.to_string()))?;
+        made.map_err(|error| fail("create", refusal(&error)))?;
         for consumer in consumers {
             let name = consumer.durable_name.clone().unwrap_or_default();
             let made = jetstream.create_consumer_on_stream(consumer, &config.name).await;

@@ -7,8 +7,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, IntoConsumerConfig as _, pull};
-use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::context::{
+    ConsumerInfoErrorKind, CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
+};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use futures_util::future::{try_join, try_join_all};
 use tracing::info;
@@ -264,7 +267,7 @@ impl Topology {
             (_, Provision::Verify | Provision::None) | (Some(_), Provision::Create) => Ok(Action::Kept),
             (None, Provision::Create | Provision::Adopt) => {
                 let created = connection.jetstream().create_stream(declared.clone()).await;
-                created.map_err(|error| fail("create", error.to_string()))?;
+                created.map_err(|error| fail("create", refusal(&error)))?;
                 Ok(Action::Created)
             }
             (Some(live), Provision::Adopt) => {
@@ -276,7 +279,7 @@ impl Topology {
                 }
                 let merged = merge_stream(declared, live);
                 let updated = connection.jetstream().update_stream(merged).await;
-                updated.map_err(|error| fail("update", error.to_string()))?;
+                updated.map_err(|error| fail("update", refusal(&error)))?;
                 Ok(Action::Updated)
             }
         }
@@ -429,13 +432,35 @@ fn bucket(name: &str, replicas: usize, description: &str) -> stream::Config {
     }
 }
 
+/// Why the server would not have a stream, and what its operator can do. A stream's `max_bytes` is set aside when it is made,
+/// so a server with little room refuses though it stores nothing yet; by default it has three quarters of what is free on its disk.
+pub(super) fn refusal(error: &CreateStreamError) -> String {
+    let hint = match error.kind() {
+        CreateStreamErrorKind::JetStream(inner) => match inner.error_code() {
+            ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
+                "; free the disk under its store_dir, or set jetstream.max_file_store in its configuration"
+            }
+            ErrorCode::MEMORY_RESOURCES_EXCEEDED => "; set jetstream.max_memory_store in its configuration",
+            ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => "; raise the JetStream limits of the daemon's account",
+            _ => "",
+        },
+        CreateStreamErrorKind::EmptyStreamName
+        | CreateStreamErrorKind::InvalidStreamName
+        | CreateStreamErrorKind::DomainAndExternalSet
+        | CreateStreamErrorKind::JetStreamUnavailable
+        | CreateStreamErrorKind::TimedOut
+        | CreateStreamErrorKind::Response
+        | CreateStreamErrorKind::NotFound
+        | CreateStreamErrorKind::ResponseParse => "",
+    };
+    format!("{error}{hint}")
+}
+
 async fn live_stream(connection: &Connection, name: &str) -> Result<Option<stream::Config>, TopologyError> {
     match connection.jetstream().get_stream(name).await {
         Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
         Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(inner)
-                if inner.error_code() == async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND =>
-            {
+            GetStreamErrorKind::JetStream(inner) if inner.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                 Ok(None)
             }
             GetStreamErrorKind::EmptyName

@@ -202,13 +202,20 @@ fn parse_version(version: &str) -> Option<(u32, u32)> {
 }
 
 async fn start_nats(server: &Path, folder: &Folder) -> anyhow::Result<(Child, String)> {
-    let store = folder.path().join("jetstream");
+    // A stream's max_bytes is set aside when it is made, by default out of three quarters of what is free on the disk. What
+    // the demo stores is a few megabytes; a disk nearly full must not keep it from starting.
+    let settings = folder.path().join("nats-server.conf");
+    let store = serde_json::to_string(&folder.path().join("jetstream"))?;
+    fs::write(
+        &settings,
+        format!("jetstream {{ store_dir: {store}, max_file_store: 4GB, max_memory_store: 256MB }}\n"),
+    )?;
     let log = File::create(folder.path().join("nats-server.log"))?;
     let mut child = Command::new(server)
         // Port -1 lets the server pick a free one and write it into the ports file: nobody can take it in between.
-        .args(["--jetstream", "--addr", "127.0.0.1", "--port", "-1"])
-        .arg("--store_dir")
-        .arg(&store)
+        .args(["--addr", "127.0.0.1", "--port", "-1"])
+        .arg("--config")
+        .arg(&settings)
         .arg("--ports_file_dir")
         .arg(folder.path())
         .stdin(Stdio::null())

@@ -195,6 +195,15 @@ async fn a_memory_stream_of_the_go_program_is_told_and_no_order_is_risked() {
 }
 
 #[tokio::test]
+async fn a_server_without_room_for_a_stream_is_told_with_the_setting_that_gives_it() {
+    let room = "jetstream { max_file_store: 512MB }\n";
+    let nats = NatsServer::start_configured(Release::Recent, room).await;
+    let mut world = Plan::new().start_on(nats).await;
+    world.daemon.not_ready("jetstream.max_file_store").await;
+    assert_eq!(world.posts(), 0);
+}
+
+#[tokio::test]
 async fn provision_says_what_it_did_and_its_exit_code_says_whether_all_is_well() {
     let mut nats = NatsServer::reserve(Release::Recent);
     let sim = Sim::start(Plan::new().sim).await.expect("start the simulator");

@@ -90,7 +90,7 @@ impl Beats {
                 answerable.map(|(_, reply)| reply.clone()).collect()
             };
             for reply in replies {
-                if let Err(error) = connection.client().publish(reply, "+WPI".into()).await {
+                if let Err(error) = connection.made().client.publish(reply, "+WPI".into()).await {
                     debug!(%error, "in-progress beat could not be sent");
                 }
             }

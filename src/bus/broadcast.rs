@@ -11,13 +11,13 @@ use std::time::Duration;
 use async_nats::{HeaderMap, HeaderName, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::Connection;
 use super::bucket::key_subject;
+use super::publish::AckJson;
 
 /// Publishes that may be unacknowledged.
 const WINDOW: usize = 1024;
@@ -94,15 +94,6 @@ struct AckDesk {
     prefix: usize,
 }
 
-/// What a server answers to a publish: the sequence, or why it did not store it.
-#[derive(Deserialize)]
-struct AckJson {
-    #[serde(default)]
-    error: Option<IgnoredAny>,
-    #[serde(default)]
-    seq: u64,
-}
-
 impl AckDesk {
     /// Under subjects nobody has used before: what is late for an earlier one is nobody's here.
     async fn open(client: &async_nats::Client) -> Option<Self> {
@@ -122,7 +113,7 @@ impl AckDesk {
         let number = answer.subject.as_str().get(self.prefix..)?.parse().ok()?;
         // Nobody answered, says a status; and what is no answer of a stream's says nothing good.
         let stored = answer.status.is_none()
-            && serde_json::from_slice::<AckJson>(&answer.payload)
+            && serde_json::from_slice::<AckJson<IgnoredAny>>(&answer.payload)
                 .is_ok_and(|ack| ack.error.is_none() && ack.seq > 0);
         Some((number, stored))
     }

@@ -5,21 +5,21 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 
 use super::Connection;
 use super::copies::JsonCopies;
 use super::lease::{Lease, NotLeading};
+use super::publish::{Unstored, publish};
 use super::stored::{self, Wanted};
 use crate::trial::{self, Bug};
 
 /// Says which operation a message of a bucket is; a value that was put has none.
-const OPERATION: &str = "KV-Operation";
+const OPERATION: HeaderName = HeaderName::from_static("KV-Operation");
 /// The last revision of the key, as the writer knows it.
-const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
+const EXPECTED_REVISION: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence");
 
 /// Longest wait for a list of keys. The bucket holds hundreds.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -136,7 +136,7 @@ impl Bucket {
         let revision = message.sequence;
         // "DEL" or "PURGE".
         if message
-            .header(OPERATION)
+            .header(OPERATION.as_ref())
             .is_some_and(|operation| operation != "PUT")
         {
             return Ok((None, revision));
@@ -195,19 +195,10 @@ impl Bucket {
         if shut && !trial::planted(Bug::LeaseIgnored) {
             return Err(WriteError::Unknown(self.error(action, key, &NotLeading)));
         }
-        let sent = self
-            .connection
-            .jetstream()
-            .publish_with_headers(self.subject(key), headers, value)
-            .await;
-        let stored = match sent {
-            Ok(acknowledged) => acknowledged.await,
-            Err(error) => Err(error),
-        };
-        match stored {
-            Ok(acknowledged) => Ok(acknowledged.sequence),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Err(WriteError::Stale),
-            Err(error) => Err(WriteError::Unknown(self.error(action, key, &error))),
+        match publish(&self.connection, self.subject(key), headers, value).await {
+            Ok(stored) => Ok(stored.sequence),
+            Err(Unstored::Stale(_)) => Err(WriteError::Stale),
+            Err(error @ Unstored::Unknown(_)) => Err(WriteError::Unknown(self.error(action, key, &error))),
         }
     }
 

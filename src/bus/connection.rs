@@ -53,7 +53,7 @@ struct Shared {
     config: NatsConfig,
     identity: Identity,
     link: watch::Sender<Link>,
-    made: RwLock<Made>,
+    made: RwLock<Arc<Made>>,
     /// How often a client was made anew.
     makes: AtomicU64,
     /// Told to close: a client that has ended has done what it should.
@@ -61,10 +61,9 @@ struct Shared {
 }
 
 /// One client, and what stands on it.
-#[derive(Clone)]
-struct Made {
-    client: async_nats::Client,
-    jetstream: jetstream::Context,
+pub(super) struct Made {
+    pub(super) client: async_nats::Client,
+    pub(super) jetstream: jetstream::Context,
 }
 
 /// Why there is no connection, though nothing was wrong with the network: the addresses, a certificate, or something
@@ -84,7 +83,7 @@ impl Connection {
                 config: config.clone(),
                 identity,
                 link,
-                made: RwLock::new(made),
+                made: RwLock::new(Arc::new(made)),
                 makes: AtomicU64::new(0),
                 closing: AtomicBool::new(false),
             }),
@@ -105,7 +104,7 @@ impl Connection {
                 config,
                 identity,
                 link,
-                made: RwLock::new(made),
+                made: RwLock::new(Arc::new(made)),
                 makes: AtomicU64::new(0),
                 closing: AtomicBool::new(false),
             }),
@@ -150,7 +149,7 @@ impl Connection {
                 } = &*self.shared;
                 match Made::new(config, identity.clone(), link.clone()).await {
                     Ok(made) => {
-                        *self.shared.made.write().unwrap_or_else(PoisonError::into_inner) = made;
+                        *self.shared.made.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(made);
                         self.shared.makes.fetch_add(1, Ordering::Relaxed);
                         born = tokio::time::Instant::now();
                         break;
@@ -171,7 +170,8 @@ impl Connection {
         self.shared.link.send_modify(|link| link.generation += 1);
     }
 
-    fn made(&self) -> Made {
+    /// What is used now. To clone a client or a context costs allocations, so that paths that are taken often use this.
+    pub(super) fn made(&self) -> Arc<Made> {
         // Nothing panics while it holds the lock.
         self.shared
             .made
@@ -182,12 +182,12 @@ impl Connection {
 
     /// The core client.
     pub(super) fn client(&self) -> async_nats::Client {
-        self.made().client
+        self.made().client.clone()
     }
 
     /// The JetStream context.
     pub(super) fn jetstream(&self) -> jetstream::Context {
-        self.made().jetstream
+        self.made().jetstream.clone()
     }
 
     /// Whether the server can be reached, as a value to watch.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::beats::Beats;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Numbers};
 use super::stored::{self, Wanted};
 use super::{Connection, Link};
 use crate::trial::{self, Bug};
@@ -176,7 +176,9 @@ impl Puller {
                     return Err(self.fail(&std::io::Error::other("the server is silent")));
                 }
             };
-            let forward = message.info().is_ok_and(|info| self.seen.note(&info));
+            let info = message.info().map_err(|error| self.fail(&*error))?;
+            let numbers = Numbers::of(&info).map_err(|error| self.fail(&error))?;
+            let forward = self.seen.note(&info);
             if !forward {
                 warn!(
                     consumer = self.name,
@@ -187,6 +189,7 @@ impl Puller {
             let trusted = forward && self.link.borrow().generation == self.generation;
             let taken = Delivery::take(
                 message,
+                numbers,
                 self.stream_created,
                 if trusted { self.trusted_after } else { u64::MAX },
                 &self.beats,

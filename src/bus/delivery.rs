@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::message::Info;
 use async_nats::{HeaderMap, Subject, jetstream};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -47,10 +48,29 @@ pub struct SettleError {
     cause: String,
 }
 
+/// What the server says of a delivery, in the subject for the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    sequence: u64,
+    delivered: u64,
+    stored_at: Timestamp,
+}
+
+impl Numbers {
+    pub(super) fn of(info: &Info<'_>) -> Result<Self, jiff::Error> {
+        Ok(Self {
+            sequence: info.stream_sequence,
+            delivered: u64::try_from(info.delivered).unwrap_or(u64::MAX),
+            stored_at: Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
+        })
+    }
+}
+
 impl Delivery {
     /// Takes a message in hand. `None`: it is in hand already.
     pub(super) fn take(
         message: jetstream::Message,
+        numbers: Numbers,
         stream_created: Timestamp,
         trusted_after: u64,
         beats: &Beats,
@@ -60,12 +80,11 @@ impl Delivery {
             .reply
             .clone()
             .ok_or("a delivery without a reply subject")?;
-        let info = message.info()?;
-        let stored_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?;
-        let (sequence, delivered) = (
-            info.stream_sequence,
-            u64::try_from(info.delivered).unwrap_or(u64::MAX),
-        );
+        let Numbers {
+            sequence,
+            delivered,
+            stored_at,
+        } = numbers;
         let id = CommandId {
             stream_created,
             sequence,
@@ -196,7 +215,8 @@ async fn confirmed(
     let request = async_nats::Request::new()
         .payload(answer.into())
         .timeout(Some(ACK_TIMEOUT));
-    connection.client().send_request(reply, request).await.map(|_| ())
+    let made = connection.made();
+    made.client.send_request(reply, request).await.map(|_| ())
 }
 
 impl std::fmt::Debug for Delivery {

@@ -22,6 +22,7 @@ pub mod journal;
 pub mod lease;
 pub mod listen;
 pub mod permissions;
+mod publish;
 mod relocate;
 pub mod service;
 mod stored;

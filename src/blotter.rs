@@ -25,7 +25,7 @@ pub struct Blotter(Arc<Mutex<Orders>>);
 
 #[derive(Debug, Default)]
 struct Orders {
-    by_id: HashMap<OrderId, Box<Order>>,
+    by_id: HashMap<OrderId, Arc<Order>>,
     /// How many orders go by a client order id.
     by_client: HashMap<String, u32>,
     /// Those that have ended, in the order they did.
@@ -113,7 +113,7 @@ impl Blotter {
     pub fn tell(&self, order: &Order, corrects: bool) {
         let Some(id) = order.id else { return };
         let mut orders = self.orders();
-        let told = Box::new(order.clone());
+        let told = Arc::new(order.clone());
         let (order, had_ended) = match orders.by_id.remove(&id) {
             Some(known) => {
                 let had_ended = known.status.is_terminal();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tracing::{Instrument as _, Span, info_span, warn};
 use super::Connection;
 use super::copies::JsonCopies;
 use super::lease::{Lease, NotLeading};
+use super::publish::{Unstored, publish};
 use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::{CommandKind, ExecutionReport, ModeChange, Outcome};
@@ -34,7 +35,9 @@ const HEADERS_MAX: usize = 16 * 1024;
 /// The header that tells a message from its repeat.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// The last sequence of the message's subject, as the publisher knows it.
-const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
+const EXPECTED_LAST: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence");
+/// The header that names the schema of a message.
+const SCHEMA: HeaderName = HeaderName::from_static("Nalpaca-Schema");
 
 /// Where outcomes and order events go. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -104,13 +107,14 @@ impl Journal {
         self
     }
 
-    /// Stores an outcome. `spelling` is the id as the command's subject has it.
+    /// Stores an outcome, of which `message` is the encoding. `spelling` is the id as the command's subject has it.
     ///
     /// With `maybe_there` the journal is searched first: the command was seen before, perhaps longer ago than the
     /// stream remembers message ids.
     pub async fn outcome(
         &self,
         outcome: &Outcome,
+        message: &Encoded,
         spelling: &str,
         publisher: Option<&str>,
         maybe_there: bool,
@@ -130,7 +134,7 @@ impl Journal {
         }
         let span = trace::child_span!("outcome", outcome = outcome.verdict.as_str());
         let carried = publisher.map(|publisher| trace::carried(&span, publisher));
-        self.store(&subject, &id, &wire::outcome(outcome), carried.as_deref())
+        self.store(&subject, &id, message, carried.as_deref())
             .instrument(span)
             .await
     }
@@ -304,7 +308,7 @@ impl Journal {
     /// Stores what could not be read.
     pub async fn dead(&self, letter: DeadLetter<'_>) -> Result<(), PublishError> {
         let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("dead:{}", letter.id));
+        headers.insert(NATS_MESSAGE_ID, format!("dead:{}", letter.id));
         headers.insert("Nalpaca-Reason", one_line(letter.reason));
         headers.insert("Nalpaca-Subject", one_line(letter.subject));
         headers.insert("Nalpaca-Stream-Sequence", letter.id.sequence.to_string());
@@ -346,21 +350,15 @@ impl Journal {
         if !self.fence.holds() && !trial::planted(Bug::LeaseIgnored) {
             return Err(fail(NotLeading.to_string()));
         }
-        let schema = headers
-            .get("Nalpaca-Schema")
-            .map(|schema| schema.as_str().to_owned());
-        let sent = self
-            .connection
-            .jetstream()
-            .publish_with_headers(subject.to_owned(), headers, payload.clone())
-            .await;
-        let acknowledged = sent.map_err(|error| fail(error.to_string()))?.await;
-        let stored = acknowledged.map_err(|error| PublishError {
-            is_behind: error.kind() == PublishErrorKind::WrongLastSequence,
-            ..fail(error.to_string())
-        })?;
+        let schema = self.copies.as_ref().and_then(|_| headers.get(SCHEMA)).cloned();
+        let stored = publish(&self.connection, subject, headers, payload.clone())
+            .await
+            .map_err(|error| PublishError {
+                is_behind: matches!(error, Unstored::Stale(_)),
+                ..fail(error.to_string())
+            })?;
         if let (Some(copies), Some(schema), false) = (&self.copies, schema, stored.duplicate) {
-            copies.of(subject, &schema, &payload).await;
+            copies.of(subject, schema.as_str(), &payload).await;
         }
         Ok(stored.sequence)
     }
@@ -402,8 +400,8 @@ impl Journal {
 
 fn headers(id: &str, message: &Encoded, traceparent: Option<&str>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
-    headers.insert("Nalpaca-Schema", message.schema);
+    headers.insert(NATS_MESSAGE_ID, id);
+    headers.insert(SCHEMA, message.schema);
     if let Some(traceparent) = traceparent {
         headers.insert(trace::TRACEPARENT, one_line(traceparent));
     }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -324,22 +325,24 @@ impl Order {
     /// This order, or what was told of it now, whichever is later in its life. Tellings come in any order, but an
     /// order that is over stays over, and a quantity that is filled stays filled.
     #[must_use]
-    pub fn or_later(self: Box<Self>, told: Box<Self>) -> Box<Self> {
+    pub fn or_later(self: Arc<Self>, told: Arc<Self>) -> Arc<Self> {
         let (mut later, earlier) = if self.is_overtaken_by(&told) {
             (told, self)
         } else {
             (self, told)
         };
         // Known from one source and not from another, and never taken back.
-        later.replaced_by = later.replaced_by.or(earlier.replaced_by);
+        if later.replaced_by.is_none() && earlier.replaced_by.is_some() {
+            Arc::make_mut(&mut later).replaced_by = earlier.replaced_by;
+        }
         later
     }
 
     /// This order after the venue took back or corrected one of its fills. What is over stays over.
     #[must_use]
-    pub fn corrected_by(self: Box<Self>, mut told: Box<Self>) -> Box<Self> {
+    pub fn corrected_by(self: Arc<Self>, mut told: Arc<Self>) -> Arc<Self> {
         if self.id == told.id && self.status.is_terminal() && !told.status.is_terminal() {
-            told.status = self.status;
+            Arc::make_mut(&mut told).status = self.status.clone();
         }
         told
     }
@@ -633,7 +636,7 @@ mod tests {
     #[test]
     fn in_whatever_order_an_order_is_told_the_latest_of_it_stands() {
         let told = |status: &str, filled: i64, second: i64| {
-            Box::new(Order {
+            Arc::new(Order {
                 id: Some(OrderId::from_uuid(uuid::Uuid::from_u128(7))),
                 status: OrderStatus::from_venue(status),
                 filled_qty: filled.into(),
@@ -659,13 +662,13 @@ mod tests {
         assert_eq!(life[4].clone().or_later(told("new", 0, 9)), life[4]);
         let successor = Some(OrderId::from_uuid(uuid::Uuid::from_u128(8)));
         let mut replaced = told("replaced", 0, 5);
-        replaced.replaced_by = successor;
+        Arc::make_mut(&mut replaced).replaced_by = successor;
         assert_eq!(replaced.or_later(told("replaced", 0, 6)).replaced_by, successor);
         // The account was reset, and the id is used once more.
-        let anew = Box::new(Order {
+        let anew = Arc::new(Order {
             id: Some(OrderId::from_uuid(uuid::Uuid::from_u128(9))),
             created_at: Timestamp::from_second(100).ok(),
-            ..*told("new", 0, 100)
+            ..told("new", 0, 100).as_ref().clone()
         });
         assert_eq!(life[4].clone().or_later(anew.clone()), anew);
     }

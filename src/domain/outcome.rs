@@ -1,5 +1,7 @@
 //! What became of a command.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::limits::{Breach, LimitName};
@@ -89,7 +91,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acceptance {
     /// The order as the venue answered. Cancels have none.
-    pub order: Option<Box<Order>>,
+    pub order: Option<Arc<Order>>,
     /// The venue's id of the order concerned.
     pub order_id: Option<OrderId>,
     /// Found by asking the venue, not in the response to the POST.

@@ -1,5 +1,7 @@
 //! The ledger's record of one client order id: what we are about to do, and what came of it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{ClientOrderId, CommandId, CommandKind, Order, OrderId, Outcome, Placement, Symbol};
@@ -15,7 +17,7 @@ pub struct OrderRecord {
     /// How far it has come.
     pub state: RecordState,
     /// The order as the venue last told of it, whatever came of the command.
-    pub order: Option<Box<Order>>,
+    pub order: Option<Arc<Order>>,
     /// A cancel that came before its order.
     pub cancel_mark: Option<CancelMark>,
     /// Epoch of the lease that wrote this.

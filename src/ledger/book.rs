@@ -7,7 +7,7 @@ use tracing::error;
 use crate::bus::{Bucket, BucketError, WriteError};
 use crate::domain::record::{Asked, RecordState};
 use crate::domain::{ClientOrderId, OrderRecord, Placement, Symbol, Verdict};
-use crate::wire::{self, subject};
+use crate::wire::{self, Encoded, subject};
 
 /// Order records by client order id. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -112,12 +112,19 @@ impl Ledger {
 
     /// Writes if nobody wrote since the page was read.
     pub async fn write(&self, record: &OrderRecord, revision: u64) -> Result<u64, WriteError> {
+        self.write_encoded(&record.client_order_id, wire::record(record), revision)
+            .await
+    }
+
+    /// The same with a record that is in its bytes already.
+    pub async fn write_encoded(
+        &self,
+        id: &ClientOrderId,
+        record: Encoded,
+        revision: u64,
+    ) -> Result<u64, WriteError> {
         self.bucket
-            .compare_and_set(
-                &key(&record.client_order_id),
-                wire::record(record).bytes,
-                revision,
-            )
+            .compare_and_set(&key(id), record.bytes, revision)
             .await
     }
 }

@@ -73,7 +73,7 @@ struct Pending {
 
 #[derive(Clone, Debug, PartialEq)]
 struct News {
-    order: Box<Order>,
+    order: Arc<Order>,
     /// Takes back what was told before.
     corrects: bool,
     /// When it happened.
@@ -119,7 +119,7 @@ impl Pending {
     /// False: there is no room.
     fn tell(&mut self, id: &ClientOrderId, order: &Order, at: Timestamp, corrects: bool) -> bool {
         if let Some(news) = self.orders.get_mut(id) {
-            news.order = latest(news.order.clone(), Box::new(order.clone()), corrects);
+            news.order = latest(news.order.clone(), Arc::new(order.clone()), corrects);
             news.corrects |= corrects;
             news.version += 1;
             return true;
@@ -129,7 +129,7 @@ impl Pending {
         }
         let due = Instant::now();
         let news = News {
-            order: Box::new(order.clone()),
+            order: Arc::new(order.clone()),
             corrects,
             at,
             due,
@@ -309,7 +309,7 @@ impl OrderStates {
     }
 }
 
-fn latest(known: Box<Order>, told: Box<Order>, corrects: bool) -> Box<Order> {
+fn latest(known: Arc<Order>, told: Arc<Order>, corrects: bool) -> Arc<Order> {
     if corrects {
         known.corrected_by(told)
     } else {
@@ -380,8 +380,8 @@ mod tests {
     #[test]
     fn a_correction_takes_back_a_quantity_and_revives_nothing() {
         let corrected = latest(
-            Box::new(order("a", "filled", 5)),
-            Box::new(order("a", "partially_filled", 3)),
+            Arc::new(order("a", "filled", 5)),
+            Arc::new(order("a", "partially_filled", 3)),
             true,
         );
         assert_eq!(corrected.filled_qty, 3.into());

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info_span, warn};
+use tracing::{Instrument as _, Span, error, info_span, warn};
 
 use super::board::Board;
 use super::dealer::{Dealer, Marks};
@@ -310,23 +310,29 @@ impl<V: Venue> Desk<V> {
                 let run = async move {
                     place::run(&desk, command, order, (place, permit)).await;
                 };
-                self.running.spawn(run.instrument(span));
+                self.start(run, span);
             }
             Reading::Cancel(name) => {
                 trial::at(Point::Read, &command.spelling);
                 let run = async move {
                     cancel::run(&desk, command, name, permit).await;
                 };
-                self.running.spawn(run.instrument(span));
+                self.start(run, span);
             }
             Reading::Refused(name, verdict) => {
                 let run = async move {
                     let _permit = permit;
                     refuse(&desk, command, kind, name, verdict).await;
                 };
-                self.running.spawn(run.instrument(span));
+                self.start(run, span);
             }
         }
+    }
+
+    /// Runs a command beside the others. What it may have to do one day makes it ten kilobytes large: in a box they stay where they are
+    /// when it begins and ends.
+    fn start(&mut self, run: impl Future<Output = ()> + Send + 'static, span: Span) {
+        self.running.spawn(Box::pin(run).instrument(span));
     }
 
     /// Which lines a command joins, and what is remembered of it for the replaces that follow it.

@@ -4,6 +4,7 @@
 //! first, and then the new one is rejected (source: Alpaca Trading API, replace order by id). So the outcome waits
 //! for the venue to say which of the two happened.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -262,7 +263,7 @@ pub(super) async fn follow<V: Venue>(dealer: &Dealer<V>, acceptance: Acceptance)
             return Sent::HandBack { doubt: true };
         }
         match dealer.venue.find_order(order_id).await {
-            LookUpAnswer::Found(order) => latest = Some(order),
+            LookUpAnswer::Found(order) => latest = Some(Arc::from(order)),
             LookUpAnswer::Absent | LookUpAnswer::AccountRefused(_) | LookUpAnswer::Failed { .. } => {
                 debug!(%order_id, "the venue does not say what became of the replace");
             }

@@ -1,5 +1,6 @@
 //! An unknown outcome is a question: ask the venue, by our own id, until it is known or time is up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -165,7 +166,7 @@ fn compare(order: &Order, asked: Option<&Placement>) -> Result<Acceptance, Misma
     asked.map_or(Ok(()), |asked| order.is_what_was_asked(asked))?;
     Ok(Acceptance {
         order_id: order.id,
-        order: Some(Box::new(order.clone())),
+        order: Some(Arc::new(order.clone())),
         by_lookup: true,
         ..Acceptance::default()
     })

@@ -16,6 +16,7 @@ use crate::bus::journal::{DeadLetter, until_stored};
 use crate::domain::{CommandKind, ExecutionReport, NewOrder, Outcome, Verdict};
 use crate::telemetry::metrics;
 use crate::trial::{self, Bug, Point};
+use crate::wire;
 
 /// How a delivery is answered once its outcome is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +91,10 @@ pub(super) async fn announce<V: Venue>(desk: &Inner<V>, outcome: &Outcome, to: &
     let mut trouble = Trouble::new(&desk.dealer);
     let mut failed = |error: &PublishError| trouble.failed("an outcome", error);
     if !to.is_told {
+        let message = wire::outcome(outcome);
         until_stored("outcome", &mut failed, || {
             desk.journal
-                .outcome(outcome, to.spelling, to.trace, to.maybe_there)
+                .outcome(outcome, &message, to.spelling, to.trace, to.maybe_there)
         })
         .await;
     }

@@ -16,6 +16,7 @@ use crate::domain::record::{Intent, RecordState};
 use crate::domain::{ClientOrderId, CommandId, OrderRecord, Outcome, Verdict};
 use crate::ledger::Page;
 use crate::trial::{self, Point};
+use crate::wire;
 
 /// The terminal outcome somebody else wrote for this very command. There is one of them, and that one stands.
 pub(super) fn settled_meanwhile(page: &Page, command: CommandId) -> Option<Box<Outcome>> {
@@ -188,16 +189,16 @@ pub(super) async fn record<V: Venue>(
         cancel_mark: page.record.and_then(|record| record.cancel_mark),
         epoch: desk.dealer.lease.epoch(),
     };
-    let written = desk.ledger.write(&record, page.revision);
+    let (encoded, outcome_encoded) = wire::record_with_outcome(&record);
+    let written = desk.ledger.write_encoded(&order.id, encoded, page.revision);
     // A dry run may be over when somebody asks.
     let stays_true = matches!(&outcome.verdict, Verdict::Accepted(acceptance) if !acceptance.simulated);
     let early = publisher.filter(|_| order.told.is_none() && order.is_first() && stays_true);
-    let written = match early {
+    let written = match early.zip(outcome_encoded) {
         None => written.await,
-        Some(publisher) => {
-            let told = desk
-                .journal
-                .outcome(&outcome, publisher.spelling, publisher.trace, false);
+        Some((publisher, message)) => {
+            let (spelling, trace) = (publisher.spelling, publisher.trace);
+            let told = desk.journal.outcome(&outcome, &message, spelling, trace, false);
             let (written, told) = tokio::join!(written, told);
             // What is not told now is told behind the write, for as long as that takes.
             if told.is_ok() {

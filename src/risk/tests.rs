@@ -3,6 +3,7 @@
 mod properties;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::civil::date;
 use uuid::Uuid;
@@ -197,7 +198,7 @@ impl Bench {
             &id(name),
             &Acceptance {
                 order_id: order.id,
-                order: Some(Box::new(order.clone())),
+                order: Some(Arc::new(order.clone())),
                 ..Acceptance::default()
             },
         );

@@ -1,5 +1,6 @@
 //! What is asked about orders, and commands whose outcome is waited for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -94,7 +95,7 @@ impl Office {
         Ok(OrderRecord {
             client_order_id: named.unwrap_or_else(|| id.clone()),
             state: RecordState::External,
-            order: Some(Box::new(order)),
+            order: Some(Arc::new(order)),
             cancel_mark: None,
             epoch: 0,
         })

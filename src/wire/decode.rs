@@ -2,6 +2,8 @@
 //!
 //! What comes out is an order that makes sense on paper. Every refusal names the field and the fix.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use prost::Message as _;
 use uuid::Uuid;
@@ -466,7 +468,7 @@ pub fn read_record(payload: &[u8]) -> Read<OrderRecord> {
             .order
             .as_ref()
             .and_then(|told| order(told).ok())
-            .map(Box::new),
+            .map(Arc::new),
         cancel_mark,
         epoch: record.epoch,
     })
@@ -543,7 +545,7 @@ fn outcome_of(outcome: &pb::Outcome) -> Read<Outcome> {
     let results: Vec<_> = outcome.results.iter().map(order_result).collect();
     let acceptance = || -> Read<Acceptance> {
         Ok(Acceptance {
-            order: outcome.order.as_ref().map(order).transpose()?.map(Box::new),
+            order: outcome.order.as_ref().map(order).transpose()?.map(Arc::new),
             order_id,
             by_lookup: outcome.resolved_by_lookup,
             http_status,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use rust_decimal::Decimal;
 use sha2::{Digest as _, Sha256};
 
@@ -21,6 +22,13 @@ use crate::domain::{
     GatewayState, Holdings, LeaseRecord, NewOrder, Order, OrderRecord, Outcome, Position, ReplaceOrder,
     Symbol, Verdict,
 };
+
+const OUTCOME_SCHEMA: &str = "tradesvc.v0.Outcome";
+/// Number of the field `order` of an Outcome (`tradesvc.proto`).
+const OUTCOME_ORDER: u32 = 15;
+/// Numbers of the fields `outcome` and `order` of an OrderRecord.
+const RECORD_OUTCOME: u32 = 11;
+const RECORD_ORDER: u32 = 15;
 
 /// A message ready to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -356,9 +364,37 @@ pub(super) fn order(order: &Order) -> pb::Order {
 
 /// What became of a command.
 pub fn outcome(outcome: &Outcome) -> Encoded {
-    encoded("tradesvc.v0.Outcome", &outcome_message(outcome))
+    Encoded {
+        schema: OUTCOME_SCHEMA,
+        bytes: outcome_bytes(outcome, None).into(),
+    }
 }
 
+/// An outcome, and the order in it: `written` if that one is the same.
+fn outcome_bytes(outcome: &Outcome, written: Option<(&Order, &[u8])>) -> Vec<u8> {
+    let mut bytes = outcome_message(outcome).encode_to_vec();
+    let (Verdict::Accepted(acceptance) | Verdict::LateAccepted(acceptance)) = &outcome.verdict else {
+        return bytes;
+    };
+    match (&acceptance.order, written) {
+        (None, _) => {}
+        (Some(order), Some((same, written))) if **order == *same => {
+            splice(&mut bytes, OUTCOME_ORDER, written)
+        }
+        (Some(order), _) => splice(&mut bytes, OUTCOME_ORDER, &self::order(order).encode_to_vec()),
+    }
+    bytes
+}
+
+/// Adds a field that is written already to a message. Where its fields stand in a message means nothing in protobuf.
+fn splice(message: &mut Vec<u8>, field: u32, written: &[u8]) {
+    message.reserve(written.len() + 8);
+    encode_key(field, WireType::LengthDelimited, message);
+    encode_varint(u64::try_from(written.len()).unwrap_or(u64::MAX), message);
+    message.extend_from_slice(written);
+}
+
+/// Without its order, which is written apart.
 fn outcome_message(outcome: &Outcome) -> pb::Outcome {
     let mut message = pb::Outcome {
         client_order_id: outcome.client_order_id.clone(),
@@ -397,7 +433,6 @@ fn outcome_message(outcome: &Outcome) -> pb::Outcome {
 }
 
 fn accept(message: &mut pb::Outcome, acceptance: &Acceptance) {
-    message.order = acceptance.order.as_deref().map(order);
     message.order_id = text(
         acceptance
             .order_id
@@ -588,9 +623,14 @@ pub fn disowned_account(payload: &[u8]) -> Option<Bytes> {
 
 /// A ledger record.
 pub fn record(record: &OrderRecord) -> Encoded {
+    record_with_outcome(record).0
+}
+
+/// A ledger record, and the outcome in it as it is told: the same bytes. An order stands in both, and in the record beside them; it
+/// is written once.
+pub fn record_with_outcome(record: &OrderRecord) -> (Encoded, Option<Encoded>) {
     let mut message = pb::OrderRecord {
         client_order_id: record.client_order_id.as_str().to_owned(),
-        order: record.order.as_deref().map(order),
         external: matches!(record.state, RecordState::External),
         cancel_sequence: record
             .cancel_mark
@@ -601,6 +641,9 @@ pub fn record(record: &OrderRecord) -> Encoded {
         epoch: record.epoch,
         ..pb::OrderRecord::default()
     };
+    let order = record.order.as_deref();
+    let order = order.map(|order| (order, self::order(order).encode_to_vec()));
+    let mut told = None;
     let state = match &record.state {
         RecordState::CancelMark => pb::RecordState::CancelMark,
         RecordState::External => pb::RecordState::External,
@@ -610,7 +653,8 @@ pub fn record(record: &OrderRecord) -> Encoded {
         }
         RecordState::Settled(intent, outcome) => {
             write_intent(&mut message, intent);
-            message.outcome = Some(outcome_message(outcome));
+            let written = order.as_ref().map(|(order, bytes)| (*order, bytes.as_slice()));
+            told = Some(outcome_bytes(outcome, written));
             if outcome.verdict.is_terminal() {
                 pb::RecordState::Settled
             } else {
@@ -619,7 +663,21 @@ pub fn record(record: &OrderRecord) -> Encoded {
         }
     };
     message.state = state.into();
-    encoded("tradesvc.v0.OrderRecord", &message)
+    let mut bytes = message.encode_to_vec();
+    if let Some((_, order)) = &order {
+        splice(&mut bytes, RECORD_ORDER, order);
+    }
+    if let Some(outcome) = &told {
+        splice(&mut bytes, RECORD_OUTCOME, outcome);
+    }
+    let whole = Bytes::from(bytes);
+    let outcome = told.map(|outcome| Encoded {
+        schema: OUTCOME_SCHEMA,
+        // It stands last.
+        bytes: whole.slice(whole.len() - outcome.len()..),
+    });
+    let schema = "tradesvc.v0.OrderRecord";
+    (Encoded { schema, bytes: whole }, outcome)
 }
 
 fn write_intent(message: &mut pb::OrderRecord, intent: &Intent) {

@@ -19,8 +19,8 @@ pub use decode::{
 };
 pub use encode::{
     Encoded, MarketDataReport, StateContext, account, close_hash, disowned_account, disowned_position,
-    disowned_positions, lease, outcome, payload_hash, position, positions, record, replace_hash, state,
-    trade_update,
+    disowned_positions, lease, outcome, payload_hash, position, positions, record, record_with_outcome,
+    replace_hash, state, trade_update,
 };
 pub use json::{decode_to_json, is_json, known_messages};
 

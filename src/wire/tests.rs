@@ -1,5 +1,7 @@
 //! The door and its way back: what is written can be read, and what is wrong is named.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -260,7 +262,7 @@ fn what_became_of_an_order_survives_the_ledger_and_spoils_nothing() {
     ] {
         let record = OrderRecord {
             state,
-            order: Some(Box::new(replaced.clone())),
+            order: Some(Arc::new(replaced.clone())),
             ..intent.clone()
         };
         assert_eq!(read_record(&super::record(&record).bytes).unwrap(), record);
@@ -361,7 +363,7 @@ fn every_verdict_survives_the_journal_and_the_ledger() {
     };
     let acceptance = Acceptance {
         order_id: order.id,
-        order: Some(Box::new(order)),
+        order: Some(Arc::new(order)),
         by_lookup: true,
         http_status: 200,
         request_id: Some("abc".to_owned()),
@@ -603,4 +605,33 @@ fn what_somebody_listens_to_is_read_from_the_subject() {
     ] {
         assert_eq!(subjects.read_observation(other), None, "{other}");
     }
+}
+
+#[test]
+fn an_outcome_is_told_in_the_bytes_that_stand_in_its_record() {
+    let order = |filled: &str| Order {
+        filled_qty: filled.parse().unwrap(),
+        ..Order::refused("momentum.1", None, Timestamp::from_second(1_800_000_000).unwrap())
+    };
+    let answered = Arc::new(order("0"));
+    let told_since = Arc::new(order("1.5"));
+    let acceptance = Acceptance {
+        order: Some(Arc::clone(&answered)),
+        ..Acceptance::default()
+    };
+    for latest in [None, Some(answered), Some(told_since)] {
+        for verdict in [Verdict::Accepted(acceptance.clone()), Verdict::Expired] {
+            let record = OrderRecord {
+                order: latest.clone(),
+                ..record_of(read(&trade()).unwrap(), Some(verdict.clone()))
+            };
+            let (written, outcome) = record_with_outcome(&record);
+            assert_eq!(read_record(&written.bytes).unwrap(), record);
+            let outcome = outcome.unwrap();
+            assert_eq!(outcome, super::outcome(&outcome_of(verdict)));
+            assert!(written.bytes.ends_with(&outcome.bytes));
+        }
+    }
+    let intent = record_of(read(&trade()).unwrap(), None);
+    assert_eq!(record_with_outcome(&intent).1, None);
 }

@@ -14,6 +14,7 @@
 //! | 401; 403 without the venue's code | account refused |
 //! | everything else | unknown |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{Answer, Exchange, TransportError};
@@ -125,7 +126,7 @@ pub(super) fn submit(exchange: Exchange, id: &ClientOrderId, asked: &Placement) 
         return match our_order(&answer, id, asked) {
             Ok(order) => SubmitAnswer::Accepted(Acceptance {
                 order_id: order.id,
-                order: Some(Box::new(order)),
+                order: Some(Arc::new(order)),
                 http_status: answer.status,
                 request_id: answer.request_id,
                 ..Acceptance::default()

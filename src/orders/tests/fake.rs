@@ -1,7 +1,7 @@
 //! A venue that answers by script, never holds two orders of one id, and notes what it was asked and when.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -152,7 +152,7 @@ impl State {
             Post::Accept | Post::AcceptAfter(_) | Post::OpenAfter(_) => {
                 let acceptance = Acceptance {
                     order_id: order.id,
-                    order: Some(Box::new(order.clone())),
+                    order: Some(Arc::new(order.clone())),
                     http_status: 200,
                     ..Acceptance::default()
                 };
@@ -187,7 +187,7 @@ fn refusal(http_status: u16, message: &str) -> Refusal {
     }
 }
 
-impl Venue for std::sync::Arc<FakeVenue> {
+impl Venue for Arc<FakeVenue> {
     fn pacer(&self) -> &Pacer {
         &self.pacer
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::alpaca::clean;
 use crate::alpaca::pacer::{PAUSE_MAX, RateSignal};
@@ -89,7 +89,7 @@ fn until_second(epoch_second: i64, date: Option<Timestamp>) -> Option<Duration> 
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::{HeaderName, HeaderValue};
+    use http::header::{HeaderName, HeaderValue};
 
     use super::*;
 

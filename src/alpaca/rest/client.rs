@@ -1,18 +1,12 @@
-//! The one HTTP client of the account.
-//!
-//! Deliberately absent: redirects (custom auth headers would survive them), retries (a repeated POST is an order),
-//! and proxies from the environment (the stream would not use them, and the secret would pass through a third
-//! party nobody configured here).
+//! The one client of the account's REST API: what is asked, and what the answers mean.
 
 use std::collections::HashSet;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use http::{Method, Uri};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Body, Method, Response, Url};
+use reqwest::Url;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -20,10 +14,10 @@ use tracing::field::Empty;
 
 use super::answer::{Answer, Exchange, TransportError};
 use super::classify::{self, CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
-use super::last_check::{self, CheckedBody, LastCheck};
+use super::http::{Http, chain};
+use super::last_check::{CheckedBody, LastCheck};
 use super::model::{AccountJson, AssetJson, ClockJson, FillJson, OrderJson, PositionJson, Shape};
 use super::request::{OrderBody, ReplaceBody};
-use super::roots;
 use super::route::route;
 use crate::alpaca::credential::Credential;
 use crate::alpaca::pacer::{Lane, Pacer, Permit};
@@ -31,13 +25,6 @@ use crate::domain::{
     Account, Asset, ClientOrderId, FillActivity, MarketClock, Order, OrderId, Placement, Position, Symbol,
 };
 use crate::telemetry::{metrics, trace};
-
-/// TCP and TLS together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// A connection nobody used for so long is closed by us. Longer than the pause between the mirrors' reads, which
-/// keep connections warm, and shorter than the idle timeouts usual at an edge, which would reset an order's POST.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Largest answer about one thing. An order with four legs has about 6 KiB.
 const BODY_MAX: usize = 1024 * 1024;
@@ -75,7 +62,7 @@ pub enum ClientError {
     BaseUrl,
     /// TLS could not be set up.
     #[error("set up the HTTP client")]
-    Setup(#[source] Arc<reqwest::Error>),
+    Setup(#[source] rustls::Error),
     /// There is no thread to set it up on, or it has ended.
     #[error("set up the HTTP client: {0}")]
     Thread(std::io::Error),
@@ -94,10 +81,10 @@ pub struct Read<T> {
 #[derive(Clone, Debug)]
 pub struct Client {
     /// `None` while it is built.
-    http: watch::Receiver<Option<Result<reqwest::Client, Arc<reqwest::Error>>>>,
+    http: watch::Receiver<Option<Result<Http, rustls::Error>>>,
     base_url: Url,
     /// Where orders are placed: put together once, for nothing is asked for as often.
-    orders_url: Url,
+    orders_uri: Uri,
     credential: Credential,
     pacer: Pacer,
 }
@@ -105,7 +92,7 @@ pub struct Client {
 impl Client {
     /// Sets the client up. Connects to nothing.
     pub fn new(endpoint: Endpoint, pacer: Pacer) -> Result<Self, ClientError> {
-        let http = set_up(endpoint.request_timeout).map_err(|error| ClientError::Setup(Arc::new(error)))?;
+        let http = Http::set_up(endpoint.request_timeout).map_err(ClientError::Setup)?;
         let (_, http) = watch::channel(Some(Ok(http)));
         Self::with(http, endpoint, pacer)
     }
@@ -117,20 +104,20 @@ impl Client {
         let request_timeout = endpoint.request_timeout;
         std::thread::Builder::new()
             .name("certificates".to_owned())
-            .spawn(move || built.send_replace(Some(set_up(request_timeout).map_err(Arc::new))))
+            .spawn(move || built.send_replace(Some(Http::set_up(request_timeout))))
             .map_err(ClientError::Thread)?;
         Self::with(http, endpoint, pacer)
     }
 
     fn with(
-        http: watch::Receiver<Option<Result<reqwest::Client, Arc<reqwest::Error>>>>,
+        http: watch::Receiver<Option<Result<Http, rustls::Error>>>,
         endpoint: Endpoint,
         pacer: Pacer,
     ) -> Result<Self, ClientError> {
         let base_url = base_url(&endpoint.base_url).ok_or(ClientError::BaseUrl)?;
         Ok(Self {
             http,
-            orders_url: beneath(&base_url, "/v2/orders"),
+            orders_uri: uri(&beneath(&base_url, "/v2/orders")).ok_or(ClientError::BaseUrl)?,
             base_url,
             credential: endpoint.credential,
             pacer,
@@ -142,7 +129,7 @@ impl Client {
         self.http().await.map(|_| ())
     }
 
-    async fn http(&self) -> Result<reqwest::Client, ClientError> {
+    async fn http(&self) -> Result<Http, ClientError> {
         if let Some(Ok(http)) = &*self.http.borrow() {
             return Ok(http.clone());
         }
@@ -178,15 +165,15 @@ impl Client {
         asked: &Placement,
         check: LastCheck,
     ) -> SubmitAnswer {
-        let (method, url, body) = match asked {
+        let (method, uri, body) = match asked {
             Placement::New(order) => (
                 Method::POST,
-                self.orders_url.clone(),
+                Some(self.orders_uri.clone()),
                 serde_json::to_vec(&OrderBody::new(id, order)),
             ),
             Placement::Replacement(replacement) => (
                 Method::PATCH,
-                self.url(&format!("/v2/orders/{}", replacement.replaces), &[]),
+                uri(&self.url(&format!("/v2/orders/{}", replacement.replaces), &[])),
                 serde_json::to_vec(&ReplaceBody::new(id, &replacement.changes)),
             ),
         };
@@ -199,11 +186,11 @@ impl Client {
                 };
             }
         };
-        let body = Body::wrap(CheckedBody {
+        let body = CheckedBody {
             bytes: Some(body.into()),
             check,
-        });
-        let exchange = self.exchange(permit, method, url, Some(body), BODY_MAX).await;
+        };
+        let exchange = self.exchange(permit, method, uri, Some(body), BODY_MAX).await;
         classify::submit(exchange, id, asked)
     }
 
@@ -226,7 +213,9 @@ impl Client {
     pub async fn cancel(&self, id: OrderId) -> CancelAnswer {
         let permit = self.pacer.acquire(Lane::Cancel).await;
         let url = self.url(&format!("/v2/orders/{id}"), &[]);
-        let exchange = self.exchange(permit, Method::DELETE, url, None, BODY_MAX).await;
+        let exchange = self
+            .exchange(permit, Method::DELETE, uri(&url), None, BODY_MAX)
+            .await;
         classify::cancel(exchange)
     }
 
@@ -349,28 +338,27 @@ impl Client {
 
     async fn get(&self, lane: Lane, url: Url, body_max: usize) -> Exchange {
         let permit = self.pacer.acquire(lane).await;
-        self.exchange(permit, Method::GET, url, None, body_max).await
+        self.exchange(permit, Method::GET, uri(&url), None, body_max)
+            .await
     }
 
+    /// One request on a budget's permit. No `uri`: there is none of that text, and nothing is sent.
     async fn exchange(
         &self,
         permit: Permit,
         method: Method,
-        url: Url,
-        body: Option<Body>,
+        uri: Option<Uri>,
+        body: Option<CheckedBody>,
         body_max: usize,
     ) -> Exchange {
-        let route = route(&method, url.path());
+        let Some(uri) = uri else {
+            return Err(TransportError::NotSent("its address is none".to_owned()));
+        };
+        let route = route(&method, uri.path());
         let http = match self.http().await {
             Ok(http) => http,
             Err(error) => return Err(TransportError::NotSent(chain(&error))),
         };
-        let mut request = http.request(method, url).headers(self.credential.headers());
-        if let Some(body) = body {
-            request = request
-                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body);
-        }
         let span = trace::child_span!(
             "venue request",
             otel.kind = "client",
@@ -379,18 +367,12 @@ impl Client {
         );
         permit.spend();
         let began = Instant::now();
-        let exchange = async {
-            match request.send().await {
-                Ok(response) => {
-                    let mut answer = Answer::from_head(response.status().as_u16(), response.headers());
-                    self.pacer.observe(answer.rate);
-                    answer.body = read_body(response, body_max).await;
-                    Ok(answer)
-                }
-                Err(error) => Err(transport_error(error)),
-            }
-        };
-        let exchange = exchange.instrument(span.clone()).await;
+        let headers = self.credential.headers();
+        let head = |answer: &Answer| self.pacer.observe(answer.rate);
+        let exchange = http
+            .exchange(method, uri, headers, body, body_max, head)
+            .instrument(span.clone())
+            .await;
         let status = exchange.as_ref().ok().map(|answer| answer.status);
         if let Some(status) = status {
             span.record("http.response.status_code", status);
@@ -408,33 +390,15 @@ impl Client {
     }
 }
 
-fn set_up(request_timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
-    let builder = reqwest::Client::builder()
-        .default_headers(headers)
-        .user_agent(concat!("nalpaca/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .http1_only()
-        .tcp_nodelay(true)
-        // Must end before the request's own timeout, or a connection that never opened would pass for an order
-        // that may be working.
-        .connect_timeout(CONNECT_TIMEOUT.min(request_timeout / 2))
-        .timeout(request_timeout)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT);
-    match roots::of_the_bundle() {
-        Some(roots) => builder.tls_certs_only(roots),
-        None => builder,
-    }
-    .build()
-}
-
 fn beneath(base_url: &Url, path: &str) -> Url {
     let mut url = base_url.clone();
     url.set_path(&format!("{}{path}", base_url.path().trim_end_matches('/')));
     url
+}
+
+/// What the HTTP client goes by. Each URL is one, but for a length of 64 KiB.
+fn uri(url: &Url) -> Option<Uri> {
+    url.as_str().parse().ok()
 }
 
 fn base_url(text: &str) -> Option<Url> {
@@ -446,39 +410,6 @@ fn base_url(text: &str) -> Option<Url> {
         && url.query().is_none()
         && url.fragment().is_none();
     plain.then_some(url)
-}
-
-/// Sorts a failed request by whether a byte of it can have reached the venue.
-fn transport_error(error: reqwest::Error) -> TransportError {
-    // `is_connect` covers DNS, TCP, TLS and the connect timeout: the request itself was not yet written.
-    let not_sent = error.is_connect() || error.is_builder() || last_check::was_withheld(&error);
-    let timed_out = error.is_timeout();
-    let cause = chain(&error.without_url());
-    match (not_sent, timed_out) {
-        (true, _) => TransportError::NotSent(cause),
-        (false, true) => TransportError::Unknown(format!("no answer in time: {cause}")),
-        (false, false) => TransportError::Unknown(cause),
-    }
-}
-
-/// The whole body, unless it is cut off, late or larger than `max`.
-async fn read_body(mut response: Response, max: usize) -> Result<Bytes, String> {
-    let mut body = BytesMut::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > max => {
-                return Err(format!("the body is larger than {max} bytes"));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body.freeze()),
-            Err(error) => return Err(format!("the body was cut off: {}", chain(&error.without_url()))),
-        }
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn stuck(cause: &str) -> ReadError {

@@ -38,6 +38,16 @@ pub(super) struct CheckedBody {
     pub(super) check: LastCheck,
 }
 
+impl CheckedBody {
+    /// No body at all.
+    pub(super) fn nothing() -> Self {
+        Self {
+            bytes: None,
+            check: LastCheck::new(|| true),
+        }
+    }
+}
+
 impl Body for CheckedBody {
     type Data = Bytes;
     type Error = Withheld;

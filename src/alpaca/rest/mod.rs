@@ -3,6 +3,7 @@
 mod answer;
 mod classify;
 mod client;
+mod http;
 mod last_check;
 mod model;
 mod request;

@@ -133,7 +133,9 @@ impl<S: Shape> Shape for Vec<S> {
 
 /// Reads a whole body as one of our nouns.
 pub(super) fn read<S: Shape>(body: &[u8]) -> Result<S::Noun, Unreadable> {
-    serde_json::from_slice::<S>(body)?.noun()
+    // Once for all: read as bytes, each text in it would be looked at by itself.
+    let text = std::str::from_utf8(body).map_err(|error| Unreadable(format!("unreadable JSON: {error}")))?;
+    serde_json::from_str::<S>(text)?.noun()
 }
 
 /// The error envelope: `{"code":40310000,"message":"..."}`, and on some paths the message alone.

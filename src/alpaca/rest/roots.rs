@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use reqwest::Certificate;
+use rustls::RootCertStore;
+use rustls_native_certs::CertificateResult;
 use tracing::debug;
 
 /// Where systems keep the bundle: Debian and the image, Red Hat, SUSE, Alpine and BSD.
@@ -18,23 +19,26 @@ const BUNDLES: [&str; 4] = [
 /// What says that roots are elsewhere, to every program that goes by OpenSSL's customs; no settings of ours.
 const ELSEWHERE: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// The roots of the bundle; none where there is none, or where the environment names others: then the library looks by itself.
-pub(super) fn of_the_bundle() -> Option<Vec<Certificate>> {
-    if ELSEWHERE.iter().any(|name| std::env::var_os(name).is_some()) {
-        return None;
-    }
-    let bundle = BUNDLES.iter().map(Path::new).find(|path| path.is_file())?;
-    read(bundle)
+/// The roots of the bundle; where there is none, or where the environment names others, whatever the library finds.
+pub(super) fn of_the_system() -> RootCertStore {
+    let is_elsewhere = ELSEWHERE.iter().any(|name| std::env::var_os(name).is_some());
+    let bundle = BUNDLES.iter().map(Path::new).find(|path| path.is_file());
+    let read = bundle.filter(|_| !is_elsewhere).and_then(read);
+    read.unwrap_or_else(|| store(rustls_native_certs::load_native_certs()))
 }
 
-fn read(bundle: &Path) -> Option<Vec<Certificate>> {
-    let found = rustls_native_certs::load_certs_from_paths(Some(bundle), None);
-    for error in &found.errors {
-        debug!(%error, "a root of the bundle cannot be read");
-    }
-    let roots = found.certs.iter().map(|root| Certificate::from_der(root));
-    let roots: Vec<Certificate> = roots.filter_map(Result::ok).collect();
+fn read(bundle: &Path) -> Option<RootCertStore> {
+    let roots = store(rustls_native_certs::load_certs_from_paths(Some(bundle), None));
     (!roots.is_empty()).then_some(roots)
+}
+
+fn store(found: CertificateResult) -> RootCertStore {
+    for error in &found.errors {
+        debug!(%error, "a root cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    roots
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A request's route as a metric label: a closed set, never an id.
 
-use reqwest::Method;
+use http::Method;
 
 /// The template a request's path follows.
 pub(super) fn route(method: &Method, path: &str) -> &'static str {

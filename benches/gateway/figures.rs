@@ -1,5 +1,6 @@
 //! The figures, measured in turns: who is measured and who it is measured beside follow each other within seconds.
 
+use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -7,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::children::{Process, Usage};
 use super::floor::orders::Kind;
-use super::place::{DAEMON_FEED, Daemon, IN_FLIGHT, Place};
+use super::place::{DAEMON_FEED, Daemon, IN_FLIGHT, Place, program};
 use super::report::{Figure, HEAD, Run, Wanted};
 use super::{Result, Spread, now};
 
@@ -88,26 +89,8 @@ pub(super) async fn compare(other: &str, rounds: usize) -> Result<()> {
         figures: Vec::new(),
     };
     let daemon = bench.place.daemon(&[], false).await?;
-    let settings = [
-        ("PREFIX", "other"),
-        ("INSTANCE", "other"),
-        ("ACTION_STREAM", "other-action"),
-        ("DATA_STREAM", "other-data"),
-        ("TRADE_UPDATE_CONSUMER", "other-updates"),
-        ("JOURNAL_STREAM", "other-journal"),
-        ("NATS_KV_BUCKET", "other"),
-        ("ORDERS_BUCKET", "other-orders"),
-    ];
-    let second = bench.place.start_program(other.as_ref(), &settings)?;
-    let (us, them) = (
-        Who::daemon(&daemon),
-        Who {
-            pid: second.pid(),
-            prefix: "other",
-            has_outcomes: true,
-        },
-    );
-    bench.place.stream_is_there("other-action").await?;
+    let (second, them) = bench.second("other", other.as_ref()).await?;
+    let us = Who::daemon(&daemon);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let count = if round == 0 { 10 } else { 400 };
@@ -295,6 +278,33 @@ impl Bench {
         }
     }
 
+    /// A daemon beside the first one, with objects of its own.
+    async fn second(&self, prefix: &'static str, program: &OsStr) -> Result<(Daemon, Who)> {
+        let named = |what: &str| format!("{prefix}-{what}");
+        let settings = [
+            ("PREFIX", prefix.to_owned()),
+            ("INSTANCE", prefix.to_owned()),
+            ("ACTION_STREAM", named("action")),
+            ("DATA_STREAM", named("data")),
+            ("TRADE_UPDATE_CONSUMER", named("updates")),
+            ("JOURNAL_STREAM", named("journal")),
+            ("NATS_KV_BUCKET", prefix.to_owned()),
+            ("ORDERS_BUCKET", named("orders")),
+        ];
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let daemon = self.place.start_program(program, &settings)?;
+        let who = Who {
+            pid: daemon.pid(),
+            prefix,
+            has_outcomes: true,
+        };
+        self.place.stream_is_there(&named("action")).await?;
+        Ok((daemon, who))
+    }
+
     async fn orders_and_updates(&mut self, daemon: &Daemon) -> Result<()> {
         let mut full = self.place.orders_floor(Kind::Full)?;
         let mut bare = self.place.orders_floor(Kind::Bare)?;
@@ -307,7 +317,7 @@ impl Bench {
             self.turn(who, 10, 10).await?;
         }
         if self.wants(&[13]) {
-            self.costs(us, full_floor).await?;
+            self.costs(us).await?;
         }
         if self.wants(&[1, 2, 3, 4]) {
             self.latencies(us, full_floor, bare_floor).await?;
@@ -415,48 +425,32 @@ impl Bench {
     }
 
     /// What an order costs with a few and with more orders in the ledger, and with one and with many symbols.
-    async fn costs(&mut self, us: Who, floor: Who) -> Result<()> {
-        let (rounds, count) = (self.scaled(5, 2), self.scaled(100, 50));
-        let few = self.cost(us, floor, rounds, count, SYMBOLS).await?;
-        // The first stage has put so many there.
-        let more = 1_000_usize.saturating_sub(10 + rounds * count);
+    async fn costs(&mut self, us: Who) -> Result<()> {
+        let (second, experienced) = self.second("experienced", &program()).await?;
+        self.turn(experienced, 10, SYMBOLS).await?;
         self.place
             .publisher
-            .ask(&format!("backlog nalpaca {more} {SYMBOLS}"))
+            .ask(&format!("backlog {} 990 {SYMBOLS}", experienced.prefix))
             .await?;
-        self.taken(more).await?;
-        let thousand = self.cost(us, floor, rounds, count, SYMBOLS).await?;
-        let one = self.cost(us, floor, rounds, count, 1).await?;
-        let many = self.cost(us, floor, rounds, count, 10_000).await?;
-        let wanted = Some(Wanted::AtMost(1.1, 1.2));
-        let (name, figure) = (
-            "CPU an order with 1,000 orders in the ledger, and with 10",
-            flat(&thousand, &few),
-        );
-        self.put("13", name, "×", wanted, figure);
-        let (name, figure) = (
-            "CPU an order with 10,000 symbols, and with one",
-            flat(&many, &one),
-        );
-        self.put("13", name, "×", wanted, figure);
-        Ok(())
+        self.taken(990).await?;
+        let name = "CPU an order with 1,000 to 2,000 orders in the ledger, and with 10 to 1,000";
+        self.flat(name, (experienced, SYMBOLS), (us, SYMBOLS)).await?;
+        let name = "CPU an order with 10,000 symbols, and with one";
+        self.flat(name, (us, 10_000), (us, 1)).await?;
+        second.end().await
     }
 
-    /// What an order costs us and the floor, in turns.
-    async fn cost(
-        &mut self,
-        us: Who,
-        floor: Who,
-        rounds: usize,
-        count: usize,
-        symbols: usize,
-    ) -> Result<Vec<(f64, f64)>> {
-        let mut costs = Vec::new();
+    /// What an order costs one of two who take turns, beside what it costs the other; each with so many symbols.
+    async fn flat(&mut self, name: &str, after: (Who, usize), before: (Who, usize)) -> Result<()> {
+        let (rounds, count) = (self.scaled(9, 2), self.scaled(110, 50));
+        let (mut more, mut less) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let ours = self.turn(us, count, symbols).await?.cpu;
-            costs.push((ours, self.turn(floor, count, symbols).await?.cpu));
+            less.push(self.turn(before.0, count, before.1).await?);
+            more.push(self.turn(after.0, count, after.1).await?);
         }
-        Ok(costs)
+        let figure = beside(&more, &less, |turn| turn.cpu);
+        self.put("13", name, "×", Some(Wanted::AtMost(1.1, 1.2)), figure);
+        Ok(())
     }
 
     async fn updates(&mut self) -> Result<()> {
@@ -706,59 +700,48 @@ impl Bench {
         Ok(())
     }
 
-    /// A backlog that waits for the daemon; and what an order costs once all of it is in the ledger.
+    /// Backlogs that wait for the daemon; and what an order costs once all of them are in the ledger.
     async fn backlog(&mut self) -> Result<()> {
-        let count = self.scaled(100_000, 5_000);
-        let mut floor = self.place.orders_floor(Kind::Full)?;
-        floor.answer().await?;
-        let (rounds, orders) = (self.scaled(5, 2), self.scaled(100, 50));
-        let theirs = Who::floor(Kind::Full, &floor);
-        let daemon = self.place.daemon(&[], false).await?;
-        let few = self
-            .cost(Who::daemon(&daemon), theirs, rounds, orders, SYMBOLS)
-            .await?;
-        daemon.end().await?;
-        self.place
-            .publisher
-            .ask(&format!("backlog nalpaca {count} {SYMBOLS}"))
-            .await?;
-        self.place.venue.ask("take").await?;
-        let daemon = self.place.daemon(&[], false).await?;
-        let taken = self.taken(count).await?;
-        let seconds = (taken.last - taken.first) as f64 / 1e9;
+        let (rounds, count) = (self.scaled(3, 1), self.scaled(100_000, 5_000));
+        let (mut gaps, mut rates, mut worst, mut daemon) = (Vec::new(), Vec::new(), (0, 0), None);
+        for _ in 0..rounds {
+            if let Some(daemon) = daemon.take() {
+                Daemon::end(daemon).await?;
+            }
+            self.place
+                .publisher
+                .ask(&format!("backlog nalpaca {count} {SYMBOLS}"))
+                .await?;
+            self.place.venue.ask("take").await?;
+            daemon = Some(self.place.daemon(&[], false).await?);
+            let taken = self.taken(count).await?;
+            gaps.push(taken.gap as f64 / 1e6);
+            worst = worst.max((taken.gap, taken.before));
+            rates.push(count as f64 / ((taken.last - taken.first) as f64 / 1e9));
+        }
         let detail = format!(
-            "{count} orders at {:.0} a second; before order {}",
-            count as f64 / seconds,
-            taken.before
+            "{count} orders at {:.0} a second; the worst before order {}",
+            median(rates),
+            worst.1
         );
-        let figure = (vec![taken.gap as f64 / 1e6], detail);
         let name = "worst gap between orders at the venue with a backlog and no delay";
-        self.put("10", name, "ms", Some(Wanted::AtMost(50.0, 1000.0)), figure);
-        let many = self
-            .cost(Who::daemon(&daemon), theirs, rounds, orders, SYMBOLS)
-            .await?;
-        let name = format!("CPU an order with {count} more orders in the ledger, and before");
         self.put(
-            "13",
-            &name,
-            "×",
-            Some(Wanted::AtMost(1.1, 1.2)),
-            flat(&many, &few),
+            "10",
+            name,
+            "ms",
+            Some(Wanted::AtMost(50.0, 1000.0)),
+            (gaps, detail),
         );
+        let daemon = daemon.ok_or("no daemon has worked on a backlog")?;
+        let (fresh, newcomer) = self.second("newcomer", &program()).await?;
+        self.turn(newcomer, 10, SYMBOLS).await?;
+        let name = format!(
+            "CPU an order with {} more orders in the ledger, and with few",
+            rounds * count
+        );
+        self.flat(&name, (Who::daemon(&daemon), SYMBOLS), (newcomer, SYMBOLS))
+            .await?;
+        fresh.end().await?;
         daemon.end().await
     }
-}
-
-/// How much more an order costs, measured by what it cost the floor at the same time.
-fn flat(after: &[(f64, f64)], before: &[(f64, f64)]) -> (Vec<f64>, String) {
-    let relative = |(ours, theirs): &(f64, f64)| ours / theirs;
-    let base = median(before.iter().map(relative));
-    let detail = format!(
-        "{:.0} µs beside {:.0}, the floor {:.0} beside {:.0}",
-        median(after.iter().map(|(ours, _)| *ours)),
-        median(before.iter().map(|(ours, _)| *ours)),
-        median(after.iter().map(|(_, theirs)| *theirs)),
-        median(before.iter().map(|(_, theirs)| *theirs)),
-    );
-    (after.iter().map(|costs| relative(costs) / base).collect(), detail)
 }

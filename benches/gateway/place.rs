@@ -1,6 +1,6 @@
 //! Where it is measured: a folder, a nats-server, the venue and the feed, and whoever takes turns there.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -112,8 +112,7 @@ impl Place {
     /// Starts the daemon. It may not be ready yet.
     pub(super) fn start_daemon(&self, settings: &[(&str, &str)]) -> Result<Daemon> {
         // Another build can be measured as well.
-        let program = std::env::var_os("NALPACA").unwrap_or_else(|| env!("CARGO_BIN_EXE_nalpaca").into());
-        self.start_program(&program, settings)
+        self.start_program(&program(), settings)
     }
 
     /// Starts some build of the daemon.
@@ -318,6 +317,11 @@ async fn nats_server(folder: &Path) -> Result<(Child, String)> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok((server, url))
+}
+
+/// The build of the daemon that is measured.
+pub(super) fn program() -> OsString {
+    std::env::var_os("NALPACA").unwrap_or_else(|| env!("CARGO_BIN_EXE_nalpaca").into())
 }
 
 /// The newest nats-server that is installed.

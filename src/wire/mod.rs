@@ -9,6 +9,7 @@ pub mod history;
 mod json;
 pub mod market;
 mod proto;
+mod record;
 pub mod service;
 pub mod subject;
 pub mod subscriptions;
@@ -19,10 +20,10 @@ pub use decode::{
 };
 pub use encode::{
     Encoded, MarketDataReport, StateContext, account, close_hash, disowned_account, disowned_position,
-    disowned_positions, lease, outcome, payload_hash, position, positions, record, record_with_outcome,
-    replace_hash, state, trade_update,
+    disowned_positions, lease, payload_hash, position, positions, replace_hash, state, trade_update,
 };
 pub use json::{decode_to_json, is_json, known_messages};
+pub use record::{outcome, record, record_with_outcome};
 
 #[cfg(test)]
 mod tests;

@@ -210,7 +210,7 @@ async fn orders(venue: &Venue) -> Result<()> {
                     .listeners
                     .borrow()
                     .get(*target)
-                    .and_then(|all| all.last().cloned());
+                    .and_then(|all| all.iter().rev().find(|listener| !listener.is_closed()).cloned());
                 let to = to.ok_or(format!("nobody came by {target}"))?;
                 updates(venue, &to, rate.parse()?, count.parse()?).await?
             }

@@ -55,6 +55,8 @@ words! {
         Asked = "asked",
         /// The outcome is known, and nowhere written.
         Known = "known",
+        /// An acceptance is in the journal, and not in the ledger. Both are written at once; a trial that waits here has the journal first.
+        Told = "told",
         /// The outcome is in the ledger.
         Recorded = "recorded",
         /// The outcome is in the journal.
@@ -221,6 +223,13 @@ words! {
 #[inline]
 pub fn at(_point: Point, _id: &str) {}
 
+/// Whether a trial waits at a point.
+#[cfg(not(feature = "trial"))]
+#[inline]
+pub const fn waits_at(_point: Point) -> bool {
+    false
+}
+
 /// Whether a bug is planted.
 #[cfg(not(feature = "trial"))]
 #[inline]
@@ -235,7 +244,7 @@ pub async fn on_the_wire<T>(_id: &str, request: impl Future<Output = T>) -> T {
 }
 
 #[cfg(feature = "trial")]
-pub use armed::{at, on_the_wire, planted};
+pub use armed::{at, on_the_wire, planted, waits_at};
 
 #[cfg(feature = "trial")]
 mod armed {
@@ -256,9 +265,17 @@ mod armed {
         text: String,
     }
 
+    static TRAP: OnceLock<Option<Trap>> = OnceLock::new();
+
+    /// Whether a trial waits at a point.
+    pub fn waits_at(point: Point) -> bool {
+        TRAP.get_or_init(trap)
+            .as_ref()
+            .is_some_and(|trap| trap.point == point)
+    }
+
     /// A command with this id comes by.
     pub fn at(point: Point, id: &str) {
-        static TRAP: OnceLock<Option<Trap>> = OnceLock::new();
         static SPRUNG: AtomicBool = AtomicBool::new(false);
         let Some(trap) = TRAP.get_or_init(trap) else {
             return;

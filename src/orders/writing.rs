@@ -199,7 +199,13 @@ pub(super) async fn record<V: Venue>(
         Some((publisher, message)) => {
             let (spelling, trace) = (publisher.spelling, publisher.trace);
             let told = desk.journal.outcome(&outcome, &message, spelling, trace, false);
-            let (written, told) = tokio::join!(written, told);
+            let (written, told) = if trial::waits_at(Point::Told) {
+                let told = told.await;
+                trial::at(Point::Told, order.id.as_str());
+                (written.await, told)
+            } else {
+                tokio::join!(written, told)
+            };
             // What is not told now is told behind the write, for as long as that takes.
             if told.is_ok() {
                 order.told = Some(Box::new(outcome.clone()));

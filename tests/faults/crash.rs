@@ -75,6 +75,7 @@ impl Victim {
                 Point::OnTheWire,
                 Point::Answered,
                 Point::Known,
+                Point::Told,
                 Point::Recorded,
                 Point::Published,
                 Point::Acking,
@@ -140,6 +141,10 @@ pub(crate) fn cases(short: bool) -> Vec<Case> {
     for victim in Victim::ALL {
         for point in victim.points() {
             for redelivered in [false, true] {
+                // What was delivered before is in the ledger first.
+                if redelivered && *point == Point::Told {
+                    continue;
+                }
                 for stops in [false, true] {
                     if !(short && stops) {
                         cases.push(Case {

@@ -13,14 +13,26 @@ const TRADES: u64 = 1_000;
 const SYMBOLS: usize = 500;
 /// How long one turn of all of them is, and how often memory is looked at.
 const TURN: Duration = Duration::from_secs(30);
-/// What is made once is made in the first part, which does not count.
-const WARM: f64 = 0.25;
+/// What is remembered is bounded, and is filled to its bound first: ten thousand orders in several places, the events of some twenty
+/// thousand orders in another. As fast as it goes.
+const ORDERS_BEFORE: u64 = 12_000;
+const ORDERS_BEFORE_RATE: u64 = 200;
+const UPDATES_BEFORE: u64 = 84_000;
+const UPDATES_BEFORE_RATE: u64 = 1_000;
+/// The first part of the time does not count.
+const WARM: f64 = 0.1;
 /// Memory that may be more an hour later, KiB.
 const SLOPE_MAX: f64 = 1024.0;
 
 pub(super) async fn run(minutes: u64) -> Result<()> {
     let mut place = Place::prepare().await?;
     let daemon = place.daemon(&[], true).await?;
+    let updates = format!("updates /stream {UPDATES_BEFORE_RATE} {UPDATES_BEFORE}");
+    place.venue.tell(&updates).await?;
+    let orders = format!("orders nalpaca {ORDERS_BEFORE_RATE} {ORDERS_BEFORE} {SYMBOLS}");
+    place.publisher.ask(&orders).await?;
+    place.venue.answer().await?;
+    place.venue.ask("take").await?;
     let began = Instant::now();
     let span = Duration::from_secs(minutes * 60);
     let mut samples: Vec<(f64, f64)> = Vec::new();

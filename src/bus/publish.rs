@@ -1,7 +1,7 @@
 //! One message to a stream, and the stream's word that it is stored.
 //!
-//! The client's own way makes two futures, a permit and an error it then drops for each acknowledgement: three publishes an
-//! order were a tenth of its instructions (docs/benchmarks.md).
+//! The client's own way makes two futures, a permit and an error that it drops for each acknowledgement, three times an order
+//! (docs/benchmarks.md).
 
 use async_nats::client::{Request, RequestErrorKind};
 use async_nats::jetstream::ErrorCode;

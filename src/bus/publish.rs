@@ -68,17 +68,72 @@ pub(super) async fn publish(
         Ok(Err(error)) => return Err(unknown(&error)),
         Ok(Ok(answer)) => answer,
     };
+    read(&answer.payload)
+}
+
+/// What an answer says.
+fn read(answer: &[u8]) -> Result<Stored, Unstored> {
     let ack: AckJson<jetstream::Error> =
-        serde_json::from_slice(&answer.payload).map_err(|error| unknown(&error))?;
+        serde_json::from_slice(answer).map_err(|error| Unstored::Unknown(error.to_string()))?;
     match ack.error {
         Some(error) if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE => {
             Err(Unstored::Stale(error))
         }
-        Some(error) => Err(unknown(&error)),
-        None if ack.seq == 0 => Err(unknown(&"the answer names no sequence")),
+        Some(error) => Err(Unstored::Unknown(error.to_string())),
+        None if ack.seq == 0 => Err(Unstored::Unknown("the answer names no sequence".to_owned())),
         None => Ok(Stored {
             sequence: ack.seq,
             duplicate: ack.duplicate,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_stored_stale_or_nobody_knows() {
+        let stored = |text: &str| read(text.as_bytes()).unwrap();
+        assert_eq!(
+            stored(r#"{"stream":"S","seq":7}"#),
+            Stored {
+                sequence: 7,
+                duplicate: false
+            }
+        );
+        assert_eq!(
+            stored(r#"{"stream":"S","domain":"hub","seq":7,"duplicate":true,"val":"1"}"#),
+            Stored {
+                sequence: 7,
+                duplicate: true
+            }
+        );
+        // The form of its errors (nats-server, server/errors.json).
+        let refused = |code: u16, number: u32, text: &str| {
+            let answer = format!(
+                r#"{{"error":{{"code":{code},"err_code":{number},"description":"{text}"}},"stream":"S","seq":0}}"#
+            );
+            read(answer.as_bytes()).unwrap_err()
+        };
+        let stale = refused(400, 10071, "wrong last sequence: 5");
+        assert!(matches!(stale, Unstored::Stale(_)), "{stale}");
+        assert!(stale.to_string().contains("wrong last sequence: 5"), "{stale}");
+        // Busy with another message of the subject; full; without a leader.
+        for (code, number) in [(400, 10164), (503, 10077), (503, 10008)] {
+            let unknown = refused(code, number, "not now");
+            assert!(matches!(unknown, Unstored::Unknown(_)), "{unknown}");
+        }
+        for nothing in [
+            "",
+            "{}",
+            r#"{"stream":"S","seq":0}"#,
+            r#"{"stream":"S","seq":-1}"#,
+            "[]",
+            "\u{0}",
+        ] {
+            let unknown = read(nothing.as_bytes()).unwrap_err();
+            assert!(matches!(unknown, Unstored::Unknown(_)), "{nothing:?}: {unknown}");
+        }
     }
 }

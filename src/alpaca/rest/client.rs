@@ -600,8 +600,11 @@ mod tests {
         let address = closed.local_addr().unwrap();
         drop(closed);
         let (plain, _requests) = serve(vec![Reply::Close("not TLS".to_owned())]);
+        // The system opens connections to it, and nobody says a word on them.
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         for base_url in [
             format!("http://{address}"),
+            format!("https://{}", mute.local_addr().unwrap()),
             plain.replace("http://", "https://"),
             "http://no-such-host.invalid".to_owned(),
         ] {

@@ -246,17 +246,18 @@ fn take(venue: &Venue) -> String {
 async fn updates(venue: &Venue, to: &mpsc::Sender<Vec<u8>>, rate: u64, count: usize) -> Result<String> {
     let period = Duration::from_nanos(1_000_000_000 / rate.max(1));
     let begin = Instant::now();
-    let mut created_at = String::new();
+    // Orders that are placed meanwhile are numbered, too: an order keeps its number until it is over.
+    let (mut number, mut created_at) = (0, String::new());
     for sent in 0..count {
         tokio::time::sleep_until(begin + period * u32::try_from(sent)?).await;
         let (event, status) = EVENTS[sent % EVENTS.len()];
         let at = now();
         let timestamp = jiff::Timestamp::from_nanosecond(at.into())?;
         if sent % EVENTS.len() == 0 {
-            venue.orders.set(venue.orders.get() + 1);
+            number = venue.orders.get() + 1;
+            venue.orders.set(number);
             created_at = timestamp.to_string();
         }
-        let number = venue.orders.get();
         let name = format!("bench-{number}");
         let order = order(number, &name, "AAPL", status, &created_at);
         let fill = match event {

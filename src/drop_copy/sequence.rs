@@ -15,7 +15,7 @@ use crate::domain::execution::OrderClass;
 use crate::domain::{ExecutionReport, Order, OrderId};
 use crate::trial::{self, Bug};
 
-/// What is remembered at most: words and stretches of all orders together, about 10 MB. Past it orders that are over
+/// What is remembered at most: words and stretches of all orders together, some 13 MB. Past it orders that are over
 /// go first, oldest first; the journal's message ids and a search of the journal still know them.
 const REMEMBERED_MAX: usize = 100_000;
 
@@ -36,7 +36,8 @@ pub(super) enum Verdict {
 /// What was told of an account's orders.
 #[derive(Debug)]
 pub(super) struct Sequence {
-    orders: HashMap<OrderId, Told>,
+    /// Boxed: the table has up to four places for each, and grows by copying.
+    orders: HashMap<OrderId, Box<Told>>,
     /// Who is forgotten first: orders that are over (`false`) before live ones, each by age.
     by_age: BTreeSet<(bool, u64, OrderId)>,
     orders_met: u64,
@@ -286,10 +287,10 @@ impl Sequence {
         let orders_met = &mut self.orders_met;
         let told = self.orders.entry(id).or_insert_with(|| {
             *orders_met += 1;
-            Told {
+            Box::new(Told {
                 number: *orders_met,
                 ..Told::default()
-            }
+            })
         });
         let known = self.by_age.remove(&told.age(id));
         let size = if known { told.size() } else { 0 };

@@ -155,7 +155,7 @@ fn orders_that_are_over_are_forgotten_before_those_that_live() {
         sequence.note(&report(order, "new", "new", 0, None));
     }
     assert!(sequence.remembered <= 40, "live orders are bounded too");
-    let size: usize = sequence.orders.values().map(Told::size).sum();
+    let size: usize = sequence.orders.values().map(|told| told.size()).sum();
     assert_eq!(sequence.remembered, size);
 }
 

@@ -19,6 +19,9 @@ const ENDED_MAX: usize = 1000;
 /// How long a fill is remembered: longer than the positions take to show it, and two of their reads.
 const FILL_MEMORY: SignedDuration = SignedDuration::from_mins(2);
 
+/// Room for fills that is never given back.
+const FILLS_ROOM: usize = 1024;
+
 /// The orders. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Blotter(Arc<Mutex<Orders>>);
@@ -161,6 +164,11 @@ impl Blotter {
         let forgotten = at.saturating_sub(FILL_MEMORY).unwrap_or(Timestamp::MIN);
         while orders.fills.front().is_some_and(|fill| fill.at < forgotten) {
             orders.fills.pop_front();
+        }
+        // A burst makes room for itself, which a ring would go through from end to end for ever.
+        let (room, kept) = (orders.fills.capacity(), orders.fills.len());
+        if room > FILLS_ROOM && kept < room / 4 {
+            orders.fills.shrink_to(kept * 2);
         }
         for (symbol, side, ratio) in traded {
             let (Some(symbol), Some(side), Some(qty)) = (symbol, side, qty.checked_mul(ratio)) else {
@@ -335,5 +343,46 @@ mod tests {
         });
         let expected = [(near, 3), (far, -6)].map(|(symbol, qty)| (symbol.to_owned(), Decimal::from(qty)));
         assert_eq!(fills, expected);
+    }
+
+    #[test]
+    fn the_room_of_a_burst_of_fills_is_given_back() {
+        let blotter = Blotter::default();
+        let fill = |second: i64| {
+            let at = Timestamp::from_second(second).unwrap();
+            blotter.tell_fill(&ExecutionReport {
+                event: "fill".to_owned(),
+                at,
+                timestamp: at,
+                event_id: None,
+                execution_id: None,
+                order: Order {
+                    symbol: Some(Symbol::parse("AAPL").unwrap()),
+                    side: Some(Side::Buy),
+                    ..order(1, "m.1", OrderStatus::Filled, 10)
+                },
+                position_qty: None,
+                last_px: None,
+                last_qty: Some(Decimal::ONE),
+                reason: None,
+                recovered: false,
+            });
+        };
+        for _ in 0..40 * FILLS_ROOM {
+            fill(20);
+        }
+        assert_eq!(
+            blotter.orders().fills.len(),
+            40 * FILLS_ROOM,
+            "all are remembered"
+        );
+        fill(20 + FILL_MEMORY.as_secs() + 1);
+        let orders = blotter.orders();
+        assert_eq!(orders.fills.len(), 1);
+        assert!(
+            orders.fills.capacity() <= FILLS_ROOM,
+            "{}",
+            orders.fills.capacity()
+        );
     }
 }

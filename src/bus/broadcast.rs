@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, HeaderName, Subject, Subscriber};
+use async_nats::{HeaderMap, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::de::IgnoredAny;
@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::Connection;
 use super::bucket::key_subject;
-use super::publish::AckJson;
+use super::publish::{AckJson, SCHEMA};
 
 /// Publishes that may be unacknowledged.
 const WINDOW: usize = 1024;
@@ -29,8 +29,6 @@ const HEADERS_MAX: usize = 4 * 1024;
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Numbers of acknowledgements, used again in turn; twice the window, so that none means two messages.
 const NUMBERS: usize = 2 * WINDOW;
-
-const SCHEMA: HeaderName = HeaderName::from_static("Nalpaca-Schema");
 
 /// One message.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE as EXPECTED_REVISION;
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
@@ -18,8 +19,6 @@ use crate::trial::{self, Bug};
 
 /// Says which operation a message of a bucket is; a value that was put has none.
 const OPERATION: HeaderName = HeaderName::from_static("KV-Operation");
-/// The last revision of the key, as the writer knows it.
-const EXPECTED_REVISION: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence");
 
 /// Longest wait for a list of keys. The bucket holds hundreds.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -176,9 +176,16 @@ impl Puller {
                     return Err(self.fail(&std::io::Error::other("the server is silent")));
                 }
             };
-            let info = message.info().map_err(|error| self.fail(&*error))?;
-            let numbers = Numbers::of(&info).map_err(|error| self.fail(&error))?;
-            let forward = self.seen.note(&info);
+            let read = message
+                .info()
+                .and_then(|info| Ok((Numbers::of(&info)?, self.seen.note(&info))));
+            let (numbers, forward) = match read {
+                Ok(read) => read,
+                Err(error) => {
+                    self.connection.suspect();
+                    return Err(self.fail(&*error));
+                }
+            };
             if !forward {
                 warn!(
                     consumer = self.name,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::{HeaderMap, HeaderName};
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE as EXPECTED_LAST, NATS_MESSAGE_ID};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span, info_span, warn};
 use super::Connection;
 use super::copies::JsonCopies;
 use super::lease::{Lease, NotLeading};
-use super::publish::{Unstored, publish};
+use super::publish::{SCHEMA, Unstored, publish};
 use super::stored::{self, StoredMessage, Wanted};
 use crate::backoff::{Backoff, Reason};
 use crate::domain::{CommandKind, ExecutionReport, ModeChange, Outcome};
@@ -32,12 +32,6 @@ const SEARCH_MAX: usize = 2048;
 const UPDATES_MAX: usize = 10_000;
 /// Bytes of headers nobody could read that are kept.
 const HEADERS_MAX: usize = 16 * 1024;
-/// The header that tells a message from its repeat.
-const MESSAGE_ID: &str = "Nats-Msg-Id";
-/// The last sequence of the message's subject, as the publisher knows it.
-const EXPECTED_LAST: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence");
-/// The header that names the schema of a message.
-const SCHEMA: HeaderName = HeaderName::from_static("Nalpaca-Schema");
 
 /// Where outcomes and order events go. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -298,7 +292,7 @@ impl Journal {
         let subject = self.subjects.modes();
         let id = format!("mode:{}", change.id);
         let last = self.stored(Wanted::Last(&subject)).await?;
-        if last.is_some_and(|last| last.header(MESSAGE_ID) == Some(id.as_str())) {
+        if last.is_some_and(|last| last.header(NATS_MESSAGE_ID.as_ref()) == Some(id.as_str())) {
             return Ok(());
         }
         let message = wire::service::mode_change(change, true);
@@ -366,7 +360,7 @@ impl Journal {
     /// Whether a message with this id is on the subject.
     async fn holds(&self, subject: &str, id: &str) -> Result<bool, PublishError> {
         // What is looked for was mostly published a moment ago.
-        let has_it = |message: &StoredMessage| message.header(MESSAGE_ID) == Some(id);
+        let has_it = |message: &StoredMessage| message.header(NATS_MESSAGE_ID.as_ref()) == Some(id);
         let last = self.stored(Wanted::Last(subject)).await?;
         let Some(last) = last else { return Ok(false) };
         if has_it(&last) {

@@ -5,12 +5,15 @@
 
 use async_nats::client::{Request, RequestErrorKind};
 use async_nats::jetstream::ErrorCode;
-use async_nats::{HeaderMap, Subject, jetstream};
+use async_nats::{HeaderMap, HeaderName, Subject, jetstream};
 use bytes::Bytes;
 use serde::Deserialize;
 
 use super::Connection;
 use super::connection::REQUEST_TIMEOUT;
+
+/// The header that names the schema of a message.
+pub(super) const SCHEMA: HeaderName = HeaderName::from_static("Nalpaca-Schema");
 
 /// Where a message is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

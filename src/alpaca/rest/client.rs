@@ -14,7 +14,7 @@ use tracing::field::Empty;
 
 use super::answer::{Answer, Exchange, TransportError};
 use super::classify::{self, CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
-use super::http::{Http, chain};
+use super::http::Http;
 use super::last_check::{CheckedBody, LastCheck};
 use super::model::{AccountJson, AssetJson, ClockJson, FillJson, OrderJson, PositionJson, Shape};
 use super::request::{OrderBody, ReplaceBody};
@@ -24,7 +24,7 @@ use crate::alpaca::pacer::{Lane, Pacer, Permit};
 use crate::domain::{
     Account, Asset, ClientOrderId, FillActivity, MarketClock, Order, OrderId, Placement, Position, Symbol,
 };
-use crate::telemetry::{metrics, trace};
+use crate::telemetry::{Chain, metrics, trace};
 
 /// Largest answer about one thing. An order with four legs has about 6 KiB.
 const BODY_MAX: usize = 1024 * 1024;
@@ -357,7 +357,7 @@ impl Client {
         let route = route(&method, uri.path());
         let http = match self.http().await {
             Ok(http) => http,
-            Err(error) => return Err(TransportError::NotSent(chain(&error))),
+            Err(error) => return Err(TransportError::NotSent(Chain(&error).to_string())),
         };
         let span = trace::child_span!(
             "venue request",

@@ -24,6 +24,7 @@ use tower_service::Service;
 use super::answer::{Answer, TransportError};
 use super::last_check::{self, CheckedBody};
 use super::roots;
+use crate::telemetry::Chain;
 
 /// TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -131,7 +132,7 @@ async fn read_body(response: Response<Incoming>, max: usize) -> Result<Bytes, St
     let mut incoming = response.into_body();
     let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| format!("the body was cut off: {}", chain(&error)))?;
+        let frame = frame.map_err(|error| format!("the body was cut off: {}", Chain(&error)))?;
         let Some(chunk) = frame.data_ref() else { continue };
         if body.len() + chunk.len() > max {
             return Err(format!("the body is larger than {max} bytes"));
@@ -145,18 +146,12 @@ async fn read_body(response: Response<Incoming>, max: usize) -> Result<Bytes, St
 fn transport_error(error: &legacy::Error) -> TransportError {
     // `is_connect` covers DNS, TCP, TLS and the connect timeout: the request itself was not yet written.
     let not_sent = error.is_connect() || last_check::was_withheld(error);
-    let cause = chain(error);
+    let cause = Chain(error).to_string();
     if not_sent {
         TransportError::NotSent(cause)
     } else {
         TransportError::Unknown(cause)
     }
-}
-
-/// An error with its causes, one after the other.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// A connector that gives up: the one for TLS waits for a handshake for as long as it takes.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls_native_certs::CertificateResult;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// Where systems keep the bundle: Debian and the image, Red Hat, SUSE, Alpine and BSD.
 const BUNDLES: [&str; 4] = [
@@ -24,7 +24,13 @@ pub(super) fn of_the_system() -> RootCertStore {
     let is_elsewhere = ELSEWHERE.iter().any(|name| std::env::var_os(name).is_some());
     let bundle = BUNDLES.iter().map(Path::new).find(|path| path.is_file());
     let read = bundle.filter(|_| !is_elsewhere).and_then(read);
-    read.unwrap_or_else(|| store(rustls_native_certs::load_native_certs()))
+    let roots = read.unwrap_or_else(|| store(rustls_native_certs::load_native_certs()));
+    if roots.is_empty() {
+        warn!(
+            "no root certificate was found, so no venue can be trusted over https; install ca-certificates or set SSL_CERT_FILE"
+        );
+    }
+    roots
 }
 
 fn read(bundle: &Path) -> Option<RootCertStore> {

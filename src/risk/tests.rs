@@ -105,15 +105,7 @@ impl Bench {
             .at(12, 0, 0, 0)
             .in_tz("America/New_York")
             .unwrap();
-        let clock = Clock::system();
-        let ahead = noon.timestamp().duration_since(clock.now());
-        // The offset may be negative; the tests only need one instant that is known.
-        let clock = if ahead.is_negative() {
-            clock
-        } else {
-            clock.advance(ahead.unsigned_abs());
-            clock
-        };
+        let clock = Clock::tied_to_tokio(noon.timestamp());
         let holdings = watch::Sender::new(None);
         let account = watch::Sender::new(None);
         let market = watch::Sender::new(None);

@@ -75,7 +75,7 @@ pub(super) async fn run<V: Venue>(
 /// What was counted for this command counts no more. What another command with the same id counts, goes on.
 fn over<V: Venue>(desk: &Inner<V>, order: &OrderInHand) {
     if order.counts {
-        desk.dealer.risk.over(&order.id);
+        desk.dealer.risk.over(order.origin.id, &order.id);
     }
 }
 
@@ -438,7 +438,7 @@ async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Op
     };
     let risk = &desk.dealer.risk;
     let quotes = risk.quotes(&order.id, placement).await;
-    let admitted = risk.admit(&order.id, placement, Judged::ByLimits, &quotes);
+    let admitted = risk.admit(order.origin.id, &order.id, placement, Judged::ByLimits, &quotes);
     order.counts |= admitted.is_ok();
     match admitted {
         Ok(()) | Err(NotAdmitted::Enlarges) => None,

@@ -83,7 +83,7 @@ pub(super) async fn submit<V: Venue>(
         }
         // It may be at the venue, so it counts on.
         Sent::Verdict(verdict) if !verdict.is_terminal() => {}
-        Sent::Verdict(_) | Sent::HandBack { .. } => dealer.risk.over(submission.id),
+        Sent::Verdict(_) | Sent::HandBack { .. } => dealer.risk.over(submission.command, submission.id),
     }
     sent
 }
@@ -300,10 +300,13 @@ fn limited<V: Venue>(
     quotes: &Quotes,
     state: &GatewayState,
 ) -> Passage {
-    match dealer.risk.admit(submission.id, submission.asked, judged, quotes) {
+    let Submission {
+        command, id, asked, ..
+    } = *submission;
+    match dealer.risk.admit(command, id, asked, judged, quotes) {
         Ok(()) => Passage::Open,
         Err(NotAdmitted::Breach(breach)) => Passage::Closed(Verdict::beyond(breach)),
-        Err(NotAdmitted::Lapsed) => Passage::Closed(lapsed(submission.id)),
+        Err(NotAdmitted::Lapsed) => Passage::Closed(lapsed(id)),
         Err(NotAdmitted::Enlarges) => match gate::denial(state, false) {
             Some(denied) => Passage::Closed(denied),
             None => Passage::Open,

@@ -12,6 +12,7 @@
 //!
 //! Deliberately absent: positions of a strategy. The account holds positions, and nobody computes others.
 
+mod begun;
 mod exposure;
 mod judge;
 mod pace;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 pub use judge::Quote;
 
+use self::begun::Begun;
 use self::exposure::{Exposures, Sources};
 use self::judge::View;
 use self::pace::Paces;
@@ -38,7 +40,7 @@ use crate::domain::account::AccountStatement;
 use crate::domain::limits::{Breach, LimitName, Limits, Scope};
 use crate::domain::order::Side;
 use crate::domain::outcome::Acceptance;
-use crate::domain::{ClientOrderId, Holdings, MarketClock, Order, Placement, Strategy, Symbol};
+use crate::domain::{ClientOrderId, CommandId, Holdings, MarketClock, Order, Placement, Strategy, Symbol};
 use crate::trial::{self, Bug};
 
 /// Shapes of orders remembered for the repeat guard. All are forgotten when there are more.
@@ -91,7 +93,7 @@ impl std::fmt::Debug for Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    begun: HashMap<ClientOrderId, Request>,
+    begun: Begun,
     paces: Paces,
     shapes: HashMap<Shape, Timestamp>,
     /// Strategies whose lease has lapsed.
@@ -241,10 +243,11 @@ impl Risk {
             .collect()
     }
 
-    /// Lets an order begin, and counts it from now on; or says why not. Asked again for the same order, it judges it again
-    /// and counts it once.
+    /// Lets an order begin, and counts it from now on; or says why not. Asked again by the same command for the same order,
+    /// it judges it again and counts it once.
     pub fn admit(
         &self,
+        command: CommandId,
         id: &ClientOrderId,
         placement: &Placement,
         judged: Judged,
@@ -272,7 +275,7 @@ impl Risk {
         if judged != Judged::Never && strategy.is_some_and(|strategy| state.lapsed.contains(&strategy)) {
             return Err(NotAdmitted::Lapsed);
         }
-        let is_known = state.begun.contains_key(id);
+        let is_known = state.begun.has(id);
         if is_limited || judged == Judged::MustReduce {
             self.look(&state, &request, quotes, |view| {
                 if judged == Judged::MustReduce && !judge::only_reduces(&request, view.exposures) {
@@ -299,7 +302,7 @@ impl Risk {
             state.shapes.insert(request.shape.clone(), now);
         }
         if !trial::planted(Bug::BegunIsNotCounted) {
-            state.begun.insert(id.clone(), request);
+            state.begun.note(command, id, request);
         }
         Ok(())
     }
@@ -320,17 +323,17 @@ impl Risk {
         if let Some(order) = &acceptance.order {
             self.0.blotter.tell(order, false);
         }
-        self.over(id);
+        self.state().begun.arrived(id);
     }
 
     /// Whether an order of this id is begun and not yet counted elsewhere.
     pub fn has_begun(&self, id: &ClientOrderId) -> bool {
-        self.state().begun.contains_key(id)
+        self.state().begun.has(id)
     }
 
-    /// The order does not begin any more, or is counted elsewhere.
-    pub fn over(&self, id: &ClientOrderId) {
-        self.state().begun.remove(id);
+    /// What this command let begin under this id does not begin any more, or is counted elsewhere.
+    pub fn over(&self, command: CommandId, id: &ClientOrderId) {
+        self.state().begun.over(command, id);
     }
 
     /// Notes that a strategy's lease has lapsed, or has not any more.
@@ -380,7 +383,7 @@ impl Risk {
             let state = self.state();
             let begun = state
                 .begun
-                .values()
+                .requests()
                 .filter(|begun| !self.0.blotter.knows(begun.id.as_str()));
             let begun: Vec<_> = begun
                 .map(|begun| {
@@ -474,7 +477,7 @@ impl Risk {
         // What is in the blotter counts there. And not the order itself.
         let begun: Vec<&Request> = state
             .begun
-            .values()
+            .requests()
             .filter(|begun| begun.id != request.id && !self.0.blotter.knows(begun.id.as_str()))
             .collect();
         let nothing = Limits::default();

@@ -17,6 +17,9 @@ use crate::domain::order::{
 };
 use crate::domain::{Account, AssetClass, NewOrder, OrderId, OrderStatus, Position, Price, Quantity};
 
+/// The command all orders come by, unless a test says otherwise.
+const COMMAND: CommandId = CommandId::NONE;
+
 fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
@@ -160,15 +163,20 @@ impl Bench {
     }
 
     fn ask(&self, name: &str, order: NewOrder) -> Result<(), NotAdmitted> {
-        self.risk
-            .admit(&id(name), &Placement::New(order), Judged::ByLimits, &self.quotes)
+        self.risk.admit(
+            COMMAND,
+            &id(name),
+            &Placement::New(order),
+            Judged::ByLimits,
+            &self.quotes,
+        )
     }
 
     /// The limit that an order would break, and which does not count then.
     fn breach(&self, name: &str, order: NewOrder) -> String {
         match self.ask(name, order) {
             Ok(()) => {
-                self.risk.over(&id(name));
+                self.risk.over(COMMAND, &id(name));
                 "none".to_owned()
             }
             Err(NotAdmitted::Breach(breach)) => breach.limit.as_str().to_owned(),
@@ -317,7 +325,7 @@ fn orders_are_counted_while_they_are_on_their_way_and_while_they_work() {
     );
     assert_eq!(bench.ask("n.1", order.clone()), Ok(()));
     assert_eq!(bench.breach("n.2", order.clone()), "max_open_orders");
-    bench.risk.over(&id("m.2"));
+    bench.risk.over(COMMAND, &id("m.2"));
     assert_eq!(bench.breach("n.2", order.clone()), "none");
     let ended = Order {
         status: OrderStatus::Canceled,
@@ -325,6 +333,63 @@ fn orders_are_counted_while_they_are_on_their_way_and_while_they_work() {
     };
     bench.blotter.tell(&ended, false);
     assert_eq!(bench.ask("m.3", order), Ok(()));
+}
+
+#[test]
+fn commands_that_share_an_id_do_not_uncount_each_other() {
+    let command = |sequence| CommandId {
+        sequence,
+        ..CommandId::NONE
+    };
+    let mut bench = Bench::new(of_account(|bounds| bounds.max_open_orders = Some(1)));
+    let admit = |bench: &Bench, sequence, name: &str| {
+        let order = single(name, Side::Buy, "1", limit("1"));
+        bench
+            .risk
+            .admit(
+                command(sequence),
+                &id("m.1"),
+                &Placement::New(order),
+                Judged::ByLimits,
+                &Quotes::new(),
+            )
+            .is_ok()
+    };
+    for first_over in [1, 2] {
+        assert!(admit(&bench, 1, "AAPL"));
+        assert!(admit(&bench, 2, "MSFT"), "the ledger says whose the id is");
+        assert!(admit(&bench, 2, "MSFT"), "and it is judged again");
+        bench.risk.over(command(first_over), &id("m.1"));
+        assert_eq!(
+            bench.breach("m.2", buy("1", "1")),
+            "max_open_orders",
+            "the other one is on its way"
+        );
+        bench.risk.over(command(3), &id("m.1"));
+        assert_eq!(
+            bench.breach("m.2", buy("1", "1")),
+            "max_open_orders",
+            "it never had one"
+        );
+        bench.risk.over(command(3 - first_over), &id("m.1"));
+        assert_eq!(bench.breach("m.2", buy("1", "1")), "none");
+        assert!(!bench.risk.has_begun(&id("m.1")));
+    }
+    assert!(admit(&bench, 1, "AAPL"));
+    assert!(admit(&bench, 2, "MSFT"));
+    let working = bench.work("m.1", &buy("1", "1"));
+    assert!(
+        !bench.risk.has_begun(&id("m.1")),
+        "the blotter counts it, and there is one of an id"
+    );
+    bench.blotter.tell(
+        &Order {
+            status: OrderStatus::Canceled,
+            ..working
+        },
+        false,
+    );
+    assert_eq!(bench.breach("m.2", buy("1", "1")), "none");
 }
 
 #[test]
@@ -591,7 +656,7 @@ fn in_mode_reduce_only_an_order_is_held_against_what_else_may_be_filled() {
         let placement = Placement::New(order);
         bench
             .risk
-            .admit(&id(name), &placement, Judged::MustReduce, &Quotes::new())
+            .admit(COMMAND, &id(name), &placement, Judged::MustReduce, &Quotes::new())
             .is_ok()
     };
     let msft = |side, qty: &str| single("MSFT", side, qty, Pricing::Market);
@@ -607,8 +672,8 @@ fn in_mode_reduce_only_an_order_is_held_against_what_else_may_be_filled() {
         "d",
         single("NVDA", Side::Sell, "1", Pricing::Market)
     ));
-    bench.risk.over(&id("a"));
-    bench.risk.over(&id("b"));
+    bench.risk.over(COMMAND, &id("a"));
+    bench.risk.over(COMMAND, &id("b"));
     let mut opens = sell("10", "10");
     opens.position_intent = Some(PositionIntent::SellToOpen);
     assert!(!reduces(&bench, "e", opens));
@@ -637,7 +702,7 @@ fn in_mode_reduce_only_an_order_is_held_against_what_else_may_be_filled() {
     bench.blotter.tell(&take, false);
     bench.blotter.tell(&stop, false);
     assert!(reduces(&bench, "f", sell("30", "10")));
-    bench.risk.over(&id("f"));
+    bench.risk.over(COMMAND, &id("f"));
     assert!(!reduces(&bench, "f", sell("31", "10")));
     let order = sell("10", "10");
     let working = bench.work("g", &order);
@@ -651,10 +716,14 @@ fn in_mode_reduce_only_an_order_is_held_against_what_else_may_be_filled() {
         })
     };
     let admit = |qty: &str| {
-        let judged = bench
-            .risk
-            .admit(&id("h"), &replacement(qty), Judged::MustReduce, &Quotes::new());
-        bench.risk.over(&id("h"));
+        let judged = bench.risk.admit(
+            COMMAND,
+            &id("h"),
+            &replacement(qty),
+            Judged::MustReduce,
+            &Quotes::new(),
+        );
+        bench.risk.over(COMMAND, &id("h"));
         judged.is_ok()
     };
     assert!(admit("30"), "the old one goes");
@@ -676,7 +745,7 @@ fn a_strategy_whose_lease_has_lapsed_begins_nothing_and_closes() {
     assert_eq!(
         bench
             .risk
-            .admit(&id("m.2"), &close, Judged::Never, &Quotes::new()),
+            .admit(COMMAND, &id("m.2"), &close, Judged::Never, &Quotes::new()),
         Ok(())
     );
     bench.risk.lapsed("m", false);

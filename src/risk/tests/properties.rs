@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use super::{Bench, fill, held, id, limit, of_account, single};
+use super::{Bench, COMMAND, fill, held, id, limit, of_account, single};
 use crate::domain::order::Side;
 use crate::domain::{NewOrder, Order, OrderStatus};
 
@@ -85,7 +85,7 @@ proptest! {
                 }
                 Happens::Refuse(at) if at < begun.len() => {
                     let (name, ..) = begun.remove(at);
-                    bench.risk.over(&id(&name));
+                    bench.risk.over(COMMAND, &id(&name));
                 }
                 Happens::Fill { order: at, qty } if at < working.len() => {
                     let order = &mut working[at];

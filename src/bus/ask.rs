@@ -7,6 +7,7 @@ use async_nats::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 
 use super::Connection;
+use super::publish::SCHEMA;
 use super::service::Refused;
 use crate::wire::Encoded;
 use crate::wire::subject::Subjects;
@@ -50,7 +51,7 @@ pub async fn ask(
     let mut headers = HeaderMap::new();
     headers.insert("Content-Type", "application/protobuf");
     if !question.schema.is_empty() {
-        headers.insert("Nalpaca-Schema", question.schema);
+        headers.insert(SCHEMA, question.schema);
     }
     let request = Request::new()
         .payload(question.bytes)

@@ -6,6 +6,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::context::PublishErrorKind;
 
 use super::Connection;
+use super::publish::SCHEMA;
 use crate::telemetry::trace;
 use crate::wire::Encoded;
 
@@ -35,7 +36,7 @@ pub async fn publish(
 ) -> Result<u64, CommandError> {
     let mut headers = HeaderMap::new();
     headers.insert("Content-Type", "application/protobuf");
-    headers.insert("Nalpaca-Schema", command.schema);
+    headers.insert(SCHEMA, command.schema);
     if let Some(traceparent) = traceparent {
         headers.insert(trace::TRACEPARENT, traceparent);
     }

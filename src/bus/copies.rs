@@ -8,6 +8,7 @@ use async_nats::HeaderMap;
 use tracing::debug;
 
 use super::Connection;
+use super::publish::SCHEMA;
 use crate::wire::decode_to_json;
 
 /// Publishes copies. Cheap to clone.
@@ -62,7 +63,7 @@ impl JsonCopies {
         };
         let mut headers = HeaderMap::new();
         headers.insert("Content-Type", "application/json");
-        headers.insert("Nalpaca-Schema", schema);
+        headers.insert(SCHEMA, schema);
         let subject = format!("{}.json.{rest}", self.prefix);
         let client = self.connection.client();
         let sent = client.publish_with_headers(subject, headers, json.into());

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::Connection;
 use super::broadcast::LAST_BUCKET;
+use super::publish::SCHEMA;
 use super::stored::{self, StoredError, Wanted};
 
 /// One message.
@@ -28,7 +29,7 @@ pub async fn listen(
     let told = connection.client().subscribe(subject).await?;
     Ok(told.map(|message| {
         let headers = message.headers.as_ref();
-        let schema = headers.and_then(|headers| headers.get("Nalpaca-Schema"));
+        let schema = headers.and_then(|headers| headers.get(SCHEMA));
         Heard {
             subject: message.subject.to_string(),
             schema: schema.map(|schema| schema.as_str().to_owned()),
@@ -89,7 +90,7 @@ impl Replay {
             return Ok(None);
         };
         self.next = message.sequence + 1;
-        let schema = message.header("Nalpaca-Schema").map(str::to_owned);
+        let schema = message.header(SCHEMA.as_ref()).map(str::to_owned);
         let heard = Heard {
             subject: message.subject,
             schema,

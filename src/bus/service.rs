@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::Connection;
+use super::publish::SCHEMA;
 use crate::backoff::{Backoff, Reason};
 use crate::wire::Encoded;
 use crate::wire::subject::Subjects;
@@ -142,7 +143,7 @@ impl Question {
                 if answer.json {
                     headers.insert("Content-Type", "application/json");
                 } else {
-                    headers.insert("Nalpaca-Schema", answer.schema);
+                    headers.insert(SCHEMA, answer.schema);
                 }
                 Ok(answer.payload)
             }

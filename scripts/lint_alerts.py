@@ -22,13 +22,13 @@ def expect(holds, text):
         faults.append(text)
 
 
-source = Path("src/telemetry/metrics.rs").read_text()
-metrics = set(re.findall(r'^const \w+: &str = "(nalpaca_[a-z_]+)"', source, re.M))
+families = Path("src/telemetry/metrics/families.rs").read_text()
+metrics = set(re.findall(r'const \w+: &str = "(nalpaca_[a-z_]+)"', families))
 words = {
     "name": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/gateway.rs").read_text())),
     "mode": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/gateway.rs").read_text())),
     "outcome": set(re.findall(r'=> "([a-z_]+)"', Path("src/domain/outcome.rs").read_text())),
-    "status": set(re.findall(r'=> "([0-9a-z]+)"', source)),
+    "status": set(re.findall(r'=> "([0-9a-z]+)"', Path("src/telemetry/metrics.rs").read_text())),
 }
 entries = set(re.findall(r"^## (\w+)$", Path("docs/runbook.md").read_text(), re.M))
 rules = [rule for group in yaml.safe_load(Path(ALERTS).read_text())["groups"] for rule in group["rules"]]

@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json as object};
 
 use super::client::{Client, Common};
+use super::nats::Losses;
 use super::table::cell;
-use super::{Exit, block_on, output};
+use super::{Exit, block_on, nats, output};
 use crate::app;
 use crate::bus::listen::{Replay, listen};
 use crate::clock::Clock;
@@ -129,14 +130,21 @@ pub(super) fn watch(arguments: &Watch) -> Exit {
         };
         let stop = app::told_to_stop();
         tokio::pin!(stop);
+        let mut losses = Losses::of("watch", &client.connection);
         let mut left = arguments.count.unwrap_or(u64::MAX);
         while left > 0 {
             let heard = tokio::select! {
                 () = &mut stop => return Exit::Ok,  // we end
+                lost_at = losses.back() => {        // cancel-safe: docs
+                    client.complain(&format_args!(
+                        "NATS is back; what it missed, `nalpaca replay --since {lost_at:.0}` shows"
+                    ));
+                    continue;
+                }
                 heard = told.next() => heard,       // cancel-safe: docs
             };
             let Some(heard) = heard else {
-                return Exit::Unavailable;
+                return nats::over("watch");
             };
             let shown = show(
                 &arguments.common,

@@ -1,20 +1,25 @@
 //! `nalpaca state`, `account`, `positions`, `orders`, `order`, `limits`: what the gateway knows.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json as object};
 
 use super::client::{Client, Common, json};
+use super::nats::Losses;
 use super::table::{Column, cell, list, number, table, words};
-use super::{Exit, block_on, journal, output};
+use super::{Exit, block_on, journal, nats, output};
 use crate::app;
 use crate::bus::key_subject;
 use crate::bus::listen::listen;
 use crate::config::limits;
 use crate::wire::service::names;
 use crate::wire::{Encoded, decode_to_json};
+
+/// Pause before a gateway that did not answer is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Plain {
@@ -222,17 +227,17 @@ pub(super) const POSITION_COLUMNS: [Column; 8] = [
 pub(super) fn positions(arguments: &Positions) -> Exit {
     block_on(async {
         let fields = object!({"symbol": arguments.symbol.clone().unwrap_or_default()});
-        let asked = question(names::POSITIONS_REQUEST, &fields);
-        let asked = ask(
+        let asked = || question(names::POSITIONS_REQUEST, &fields);
+        let answer = ask(
             "positions",
             &arguments.common,
             "positions.get",
-            asked,
+            asked(),
             names::POSITIONS,
         )
         .await;
-        let (client, positions) = match asked {
-            Ok(asked) => asked,
+        let (client, positions) = match answer {
+            Ok(answer) => answer,
             Err(exit) => return exit,
         };
         let shown = show_positions(&positions, arguments);
@@ -249,20 +254,29 @@ pub(super) fn positions(arguments: &Positions) -> Exit {
         };
         let stop = app::told_to_stop();
         tokio::pin!(stop);
+        let mut losses = Losses::of("positions", &client.connection);
+        // What stands above may have changed unheard.
+        let mut missed = false;
         loop {
-            let told = tokio::select! {
+            let positions = tokio::select! {
                 () = &mut stop => return Exit::Ok,      // cancel-safe: level-triggered enough, we end
-                told = told.next() => told,             // cancel-safe: docs
+                _ = losses.back() => {                  // cancel-safe: docs
+                    client.complain(&"NATS is back, asking for the positions again");
+                    missed = true;
+                    continue;
+                }
+                positions = until_answered(&client, asked), if missed => {  // cancel-safe: it is asked again
+                    missed = false;
+                    Some(positions)
+                }
+                told = told.next() => match told {      // cancel-safe: docs
+                    Some(told) => decode_to_json(names::POSITIONS, &told.payload, false)
+                        .ok()
+                        .and_then(|text| serde_json::from_str::<Value>(&text).ok()),
+                    None => return nats::over("positions"),
+                },
             };
-            let Some(told) = told else {
-                return Exit::Unavailable;
-            };
-            let Some(mut positions) = decode_to_json(names::POSITIONS, &told.payload, false)
-                .ok()
-                .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-            else {
-                continue;
-            };
+            let Some(mut positions) = positions else { continue };
             if let (Some(wanted), Some(rows)) = (&arguments.symbol, positions["positions"].as_array_mut()) {
                 rows.retain(|row| row["symbol"] == Value::String(wanted.clone()));
             }
@@ -275,6 +289,19 @@ pub(super) fn positions(arguments: &Positions) -> Exit {
             }
         }
     })
+}
+
+/// Asks for the positions until somebody answers: the gateway may need longer than we to find NATS again.
+async fn until_answered(client: &Client, question: impl Fn() -> Encoded) -> Value {
+    loop {
+        match client
+            .try_ask("positions.get", question(), names::POSITIONS)
+            .await
+        {
+            Ok(positions) => return positions,
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
 }
 
 fn show_positions(positions: &Value, arguments: &Positions) -> Exit {

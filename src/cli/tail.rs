@@ -9,6 +9,7 @@ use futures_util::stream::{SelectAll, select_all};
 use serde_json::Value;
 
 use super::bars::class_of;
+use super::nats::Losses;
 use super::{Exit, block_on, nats, output};
 use crate::app;
 use crate::bus::Connection;
@@ -240,15 +241,22 @@ async fn tail(
         .flat_map(|wanted| &wanted.symbols)
         .map(Symbol::as_str)
         .collect();
+    let mut losses = Losses::of("tail", connection);
     loop {
-        // Ends with the connection, which does not.
+        let heard = tokio::select! {
+            _ = losses.back() => {          // cancel-safe: docs
+                output::complain("nalpaca tail: NATS is back; what was told meanwhile is not shown");
+                continue;
+            }
+            heard = told.next() => heard,   // cancel-safe: docs
+        };
         let Some(Heard {
             schema: said,
             payload,
             ..
-        }) = told.next().await
+        }) = heard
         else {
-            return Exit::Unavailable;
+            return nats::over("tail");
         };
         let schema = schema(channel);
         // Stocks' minute bars share their first tokens with nothing of another schema, but a subject is anybody's.

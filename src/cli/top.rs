@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::client::{Client, Common, json};
 use super::reads::{ORDER_COLUMNS, POSITION_COLUMNS};
 use super::table::{cell, table, words};
-use super::{Exit, block_on, output};
+use super::{Exit, block_on, nats, output};
 use crate::app;
 use crate::bus::Census;
 use crate::bus::listen::listen;
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             tokio::select! {
                 () = &mut stop => return Exit::Ok,  // we end
                 heard = told.next() => {            // cancel-safe: docs
-                    let Some(heard) = heard else { return Exit::Unavailable };
+                    let Some(heard) = heard else { return nats::over("top") };
                     let update = decode_to_json("tradesvc.v0.TradeUpdate", &heard.payload, false).ok();
                     updates.extend(update.and_then(|text| serde_json::from_str(&text).ok()));
                     while updates.len() > UPDATES {

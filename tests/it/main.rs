@@ -8,6 +8,7 @@ mod changes;
 mod command_line;
 mod drift;
 mod examples;
+mod following;
 mod history;
 mod holdings;
 mod json;

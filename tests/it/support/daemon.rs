@@ -273,6 +273,52 @@ pub(crate) async fn run(arguments: &[&str], environment: &Environment) -> Finish
     }
 }
 
+/// A command that goes on until it is told to stop, or dropped.
+pub(crate) struct Following {
+    child: Child,
+    scratch: Scratch,
+}
+
+impl Following {
+    /// Runs `nalpaca` with these arguments.
+    pub(crate) fn start(arguments: &[&str], environment: &Environment) -> Self {
+        let scratch = Scratch::new();
+        let file = |name: &str| File::create(scratch.path().join(name)).expect("create a file");
+        let child = command(arguments, environment)
+            .current_dir(scratch.path())
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .expect("run nalpaca");
+        Self { child, scratch }
+    }
+
+    /// What it has written to standard output by now.
+    pub(crate) fn stdout(&self) -> String {
+        fs::read_to_string(self.scratch.path().join("stdout")).expect("read the output")
+    }
+
+    /// What it has written to standard error by now.
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(self.scratch.path().join("stderr")).expect("read the errors")
+    }
+
+    /// Tells it to stop, and gives its exit code.
+    pub(crate) async fn stop(&mut self) -> i32 {
+        signal(&self.child, "TERM");
+        ended(&mut self.child).await.code().expect("it ended by itself")
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It has ended already, or it is ended now.
+        if self.child.kill().is_ok() {
+            self.child.wait().expect("it ends");
+        }
+    }
+}
+
 /// Starts `nalpaca` with these arguments; what it says is lost. Whoever starts it ends it.
 pub(crate) fn spawn(arguments: &[&str], environment: &Environment) -> Child {
     command(arguments, environment)

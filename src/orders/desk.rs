@@ -20,6 +20,7 @@ use super::symbols::SymbolsById;
 use super::trouble::Troubles;
 use super::venue::Venue;
 use super::{cancel, gate, place, replace};
+use crate::alpaca::rest::UNACKNOWLEDGED_MAX;
 use crate::backoff::{Backoff, Reason};
 use crate::bus::{Delivery, Journal, Lease};
 use crate::clock::Clock;
@@ -41,8 +42,9 @@ use crate::wire::subject::{CommandName, CommandSubject, Subjects};
 pub(super) const WRITE_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long after a POST ended without an answer its order may still turn up, at least. Whoever began it may also have
-/// died at once, so it is never shorter than a request may live.
+/// died at once, so it is never shorter than a request may live, nor than its bytes may be on their way.
 const ABSENCE_GRACE: Duration = Duration::from_secs(11);
+const _: () = assert!(UNACKNOWLEDGED_MAX.as_secs() < ABSENCE_GRACE.as_secs());
 
 /// How long a replace may keep the commands behind it waiting while the ledger is asked what it is about.
 const SYMBOLS_PATIENCE: Duration = Duration::from_secs(1);

@@ -36,8 +36,10 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A connection that has nothing to say is asked whether it lives, so often; three silences end it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 3;
-/// What was written and not acknowledged for so long ends the connection.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+/// What was written and not acknowledged for so long ends the connection, also one that nobody holds any more: a request that
+/// was given up, or whose process was killed, is sent again by the kernel until then (RFC 5482, tcp(7); Linux alone). An order
+/// counts as absent only later.
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OURSELVES: HeaderValue = HeaderValue::from_static(concat!("nalpaca/", env!("CARGO_PKG_VERSION")));

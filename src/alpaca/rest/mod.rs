@@ -16,6 +16,7 @@ mod test_server;
 
 pub use classify::{CancelAnswer, LookUpAnswer, ReadError, SubmitAnswer};
 pub use client::{Client, ClientError, Endpoint, Read};
+pub use http::UNACKNOWLEDGED_MAX;
 pub use last_check::LastCheck;
 
 pub(super) use model::{Number, OrderJson, Text};

@@ -86,8 +86,6 @@ pub(super) struct OrderInHand {
     pub(super) attempts: u32,
     /// What is sent for it, once that is known.
     pub(super) asked: Option<Asked>,
-    /// It was counted among what may be filled.
-    pub(super) counts: bool,
     /// Its outcome, once that is in the journal.
     pub(super) told: Option<Box<Outcome>>,
     /// Until when a venue that is not ready for a replace is asked again, and how soon.
@@ -114,7 +112,6 @@ impl OrderInHand {
             deadline,
             attempts: 0,
             asked,
-            counts: false,
             told: None,
             patience: None,
         }

@@ -55,12 +55,7 @@ pub(super) async fn run<V: Venue>(
             }
             // The symbol is free again, and so is the room; the order is watched on.
             drop(held);
-            let late = run_late(desk, &mut order).await;
-            if let Some(Verdict::LateAccepted(acceptance)) = late.as_ref().map(|outcome| &outcome.verdict) {
-                desk.dealer.risk.accepted(&order.id, acceptance);
-            }
-            over(desk, &order);
-            match late {
+            match run_late(desk, &mut order).await {
                 Some(outcome) => finish(desk, command, &order, outcome).await,
                 None => hand_back(command.delivery).await,
             }
@@ -74,8 +69,14 @@ pub(super) async fn run<V: Venue>(
 
 /// What was counted for this command counts no more. What another command with the same id counts, goes on.
 fn over<V: Venue>(desk: &Inner<V>, order: &OrderInHand) {
-    if order.counts {
-        desk.dealer.risk.over(order.origin.id, &order.id);
+    desk.dealer.risk.over(order.origin.id, &order.id);
+}
+
+/// What somebody has begun counts while it is not known what became of it, also in another process than the one that let it
+/// begin.
+fn count_on<V: Venue>(desk: &Inner<V>, order: &OrderInHand) {
+    if let Some(placement) = order.placement() {
+        desk.dealer.risk.count_on(order.origin.id, &order.id, placement);
     }
 }
 
@@ -199,6 +200,7 @@ pub(super) async fn run_order<V: Venue>(
             }
             Step::Resume(intent) => {
                 order.resume(&intent);
+                count_on(desk, order);
                 // A former leader that wakes up finds the record changed under it, and writes nothing.
                 let revision = match claim(desk, &page).await {
                     Some(revision) => revision,
@@ -222,6 +224,7 @@ pub(super) async fn run_order<V: Venue>(
             }
             Step::Watch(intent) => {
                 order.resume(&intent);
+                count_on(desk, order);
                 let message = "the deadline passed with the outcome unknown; the order is watched".to_owned();
                 return Ended::Unresolved(Box::new(order_outcome(
                     desk,
@@ -431,7 +434,7 @@ fn reduces<V: Venue>(desk: &Inner<V>, order: &OrderInHand, state: &GatewayState)
 
 /// What the limits make of an order that nobody has begun: one that breaks them needs no intent. One that is let through
 /// counts from here on, also while it waits.
-async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Option<Verdict> {
+async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &OrderInHand) -> Option<Verdict> {
     let placement = match (&order.work, order.placement()) {
         (Work::Order(_), Some(placement)) => placement,
         (Work::Order(_) | Work::Replace(_) | Work::Close { .. } | Work::CloseAll { .. }, _) => return None,
@@ -439,7 +442,6 @@ async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Op
     let risk = &desk.dealer.risk;
     let quotes = risk.quotes(&order.id, placement).await;
     let admitted = risk.admit(order.origin.id, &order.id, placement, Judged::ByLimits, &quotes);
-    order.counts |= admitted.is_ok();
     match admitted {
         Ok(()) | Err(NotAdmitted::Enlarges) => None,
         Err(NotAdmitted::Lapsed) => Some(submit::lapsed(&order.id)),
@@ -449,7 +451,6 @@ async fn beyond_limits<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Op
 
 /// Sends what is to be sent, until its outcome is known or time is up.
 async fn send<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand, past: Past) -> Sent {
-    order.counts = true;
     let placement = match &order.asked {
         Some(Asked::Placement(placement)) => placement.as_ref(),
         Some(Asked::PerSymbol(symbols)) => return close::each(desk, order, symbols, false).await,
@@ -501,7 +502,12 @@ pub(super) async fn run_late<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand)
             resolve::watch(&desk.dealer, &order.id, order.placement(), since).await?
         }
     };
-    settle_late(desk, order, verdict).await
+    let outcome = settle_late(desk, order, verdict).await?;
+    if let Verdict::LateAccepted(acceptance) = &outcome.verdict {
+        desk.dealer.risk.accepted(&order.id, acceptance);
+    }
+    over(desk, order);
+    Some(outcome)
 }
 
 /// Records what became of an order after its deadline, and takes a late one down if that is the policy.

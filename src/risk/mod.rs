@@ -100,6 +100,15 @@ struct State {
     lapsed: HashSet<String>,
 }
 
+impl State {
+    /// An order is on its way.
+    fn count(&mut self, command: CommandId, id: &ClientOrderId, request: Request) {
+        if !trial::planted(Bug::BegunIsNotCounted) {
+            self.begun.note(command, id, request);
+        }
+    }
+}
+
 /// By what an order is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
@@ -301,10 +310,15 @@ impl Risk {
             }
             state.shapes.insert(request.shape.clone(), now);
         }
-        if !trial::planted(Bug::BegunIsNotCounted) {
-            state.begun.note(command, id, request);
-        }
+        state.count(command, id, request);
         Ok(())
+    }
+
+    /// Counts an order that was begun before, by whomever, and may be at the venue. Nothing is judged by it that was let begin.
+    pub fn count_on(&self, command: CommandId, id: &ClientOrderId, placement: &Placement) {
+        if let Some(request) = self.request(id, placement) {
+            self.state().count(command, id, request);
+        }
     }
 
     /// Whether an order only makes positions smaller, whatever else is filled.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use jiff::ToSpan as _;
+use nalpaca::clock::Clock;
 use nalpaca::sim::Endpoint;
 use serde_json::{Value, json};
 
@@ -163,6 +165,43 @@ async fn of_many_orders_at_once_no_more_pass_than_a_limit_lets_and_a_restart_for
         begun += 1;
     }
     assert_eq!(begun, 4, "five were begun before the restart");
+}
+
+/// Takes half a minute by intention: nobody knows of the order for longer than one may turn up late.
+#[tokio::test]
+async fn an_order_of_which_nobody_knows_counts_until_somebody_does_and_a_restart_does_not_forget_it() {
+    let file = File::new("[account]\nmax_open_orders = 1\n");
+    let mut world = file.plan().start().await;
+    world
+        .sim
+        .fault("submit_order ~m.1: late-commit 20s status 500")
+        .expect("the simulator knows the fault");
+    let soon = Clock::system().now().checked_add(2.seconds()).expect("a moment");
+    let unknown = resting("AAPL").with(json!({"valid_until": soon.to_string()}));
+    world.order("m.1", &unknown).await;
+    world.posted("m.1").await;
+    let denied = async |world: &World, id: &str| {
+        assert_denied(
+            &outcome_of(world, id, &resting("MSFT")).await,
+            "max_open_orders",
+            "account",
+        );
+    };
+    denied(&world, "n.1").await;
+    let outcome = world.outcome("m.1").await;
+    assert_eq!(outcome["kind"], "OUTCOME_KIND_UNRESOLVED", "{outcome}");
+    denied(&world, "n.2").await;
+
+    world.daemon.kill9();
+    world.daemon.run();
+    world.daemon.ready().await;
+    denied(&world, "n.3").await;
+    let outcomes = world.outcomes("m.1", 2).await;
+    let late = outcomes[1].message();
+    assert_eq!(late["kind"], "OUTCOME_KIND_LATE_ACCEPTED", "{late}");
+    world.status("m.1", "canceled").await;
+    let outcome = outcome_of(&world, "n.4", &resting("MSFT")).await;
+    assert_eq!(outcome["kind"], "OUTCOME_KIND_ACCEPTED", "{outcome}");
 }
 
 #[tokio::test]

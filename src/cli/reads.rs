@@ -15,6 +15,7 @@ use crate::app;
 use crate::bus::key_subject;
 use crate::bus::listen::listen;
 use crate::config::limits;
+use crate::domain::Symbol;
 use crate::wire::service::names;
 use crate::wire::{Encoded, decode_to_json};
 
@@ -228,22 +229,17 @@ pub(super) fn positions(arguments: &Positions) -> Exit {
     block_on(async {
         let fields = object!({"symbol": arguments.symbol.clone().unwrap_or_default()});
         let asked = || question(names::POSITIONS_REQUEST, &fields);
-        let answer = ask(
-            "positions",
-            &arguments.common,
-            "positions.get",
-            asked(),
-            names::POSITIONS,
-        )
-        .await;
-        let (client, positions) = match answer {
-            Ok(answer) => answer,
+        let client = match Client::connect("positions", &arguments.common).await {
+            Ok(client) => client,
             Err(exit) => return exit,
         };
-        let shown = show_positions(&positions, arguments);
-        if !arguments.watch || shown != Exit::Ok {
-            return shown;
+        if !arguments.watch {
+            return match client.ask("positions.get", asked(), names::POSITIONS).await {
+                Ok(positions) => show_positions(&positions, arguments),
+                Err(exit) => exit,
+            };
         }
+        // First this, so that nothing changes unheard in between.
         let subject = key_subject(&client.config.objects.bucket, "positions");
         let mut told = match listen(&client.connection, subject).await {
             Ok(told) => told,
@@ -252,11 +248,23 @@ pub(super) fn positions(arguments: &Positions) -> Exit {
                 return Exit::Unavailable;
             }
         };
+        let positions = match client.ask("positions.get", asked(), names::POSITIONS).await {
+            Ok(positions) => positions,
+            Err(exit) => return exit,
+        };
+        let shown = show_positions(&positions, arguments);
+        if shown != Exit::Ok {
+            return shown;
+        }
         let stop = app::told_to_stop();
         tokio::pin!(stop);
         let mut losses = Losses::of("positions", &client.connection);
         // What stands above may have changed unheard.
         let mut missed = false;
+        let wanted = arguments
+            .symbol
+            .as_deref()
+            .and_then(|symbol| Symbol::parse(symbol).ok());
         loop {
             let positions = tokio::select! {
                 () = &mut stop => return Exit::Ok,      // cancel-safe: level-triggered enough, we end
@@ -277,8 +285,14 @@ pub(super) fn positions(arguments: &Positions) -> Exit {
                 },
             };
             let Some(mut positions) = positions else { continue };
-            if let (Some(wanted), Some(rows)) = (&arguments.symbol, positions["positions"].as_array_mut()) {
-                rows.retain(|row| row["symbol"] == Value::String(wanted.clone()));
+            if let (Some(wanted), Some(rows)) = (&wanted, positions["positions"].as_array_mut()) {
+                let is_wanted = |row: &Value| {
+                    let symbol = row["symbol"]
+                        .as_str()
+                        .and_then(|symbol| Symbol::parse(symbol).ok());
+                    symbol.is_some_and(|symbol| symbol.same_instrument(wanted))
+                };
+                rows.retain(is_wanted);
             }
             if !arguments.common.is_json() && output::answer("\n") != Exit::Ok {
                 return Exit::Internal;

@@ -34,6 +34,8 @@ struct Orders {
     /// Those that have ended, in the order they did.
     ended: VecDeque<OrderId>,
     fills: VecDeque<Fill>,
+    /// What answers of the venue's said is filled, and the drop copy has not told yet. Mostly nothing.
+    presumed: Vec<(OrderId, Fill)>,
     /// Everything the venue did until then has been told.
     as_of: Option<Timestamp>,
 }
@@ -145,20 +147,29 @@ impl Blotter {
         }
     }
 
+    /// Takes note of an order as an answer of the venue's has it. What is filled of it and was not told as a fill counts as
+    /// one until it is; what was filled longer ago stands in the positions.
+    pub fn tell_answer(&self, order: &Order, now: Timestamp) {
+        let forgotten = now.saturating_sub(FILL_MEMORY).unwrap_or(Timestamp::MIN);
+        if let Some(id) = order.id
+            && order.updated_at.is_none_or(|at| at >= forgotten)
+        {
+            let mut orders = self.orders();
+            let told = orders.by_id.get(&id).map(|known| known.filled_qty);
+            let untold = order.filled_qty.saturating_sub(told.unwrap_or_default());
+            orders.presumed.retain(|(_, fill)| fill.at >= forgotten);
+            if untold > Decimal::ZERO {
+                let fills = traded(order, untold, now);
+                orders.presumed.extend(fills.map(|fill| (id, fill)));
+            }
+        }
+        self.tell(order, false);
+    }
+
     /// Takes note of a fill that was heard.
     pub fn tell_fill(&self, report: &ExecutionReport) {
         let Some(qty) = report.last_qty else { return };
         let order = &report.order;
-        // An order of several legs has no symbol; each unit of it trades so many of each leg.
-        let legs = order.legs.iter().filter(|_| order.symbol.is_none());
-        let traded = legs.map(|leg| {
-            (
-                leg.symbol.as_ref(),
-                leg.side,
-                leg.ratio_qty.unwrap_or(Decimal::ONE),
-            )
-        });
-        let traded = traded.chain([(order.symbol.as_ref(), order.side, Decimal::ONE)]);
         let mut orders = self.orders();
         let at = report.at;
         let forgotten = at.saturating_sub(FILL_MEMORY).unwrap_or(Timestamp::MIN);
@@ -170,18 +181,20 @@ impl Blotter {
         if room > FILLS_ROOM && kept < room / 4 {
             orders.fills.shrink_to(kept * 2);
         }
-        for (symbol, side, ratio) in traded {
-            let (Some(symbol), Some(side), Some(qty)) = (symbol, side, qty.checked_mul(ratio)) else {
-                continue;
-            };
-            orders.fills.push_back(Fill {
-                symbol: symbol.clone(),
-                signed_qty: match side {
-                    Side::Buy => qty,
-                    Side::Sell => -qty,
-                },
-                at,
+        for fill in traded(order, qty, at) {
+            let mut told = fill.signed_qty.abs();
+            orders.presumed.retain_mut(|(id, presumed)| {
+                if order.id == Some(*id) && presumed.symbol == fill.symbol {
+                    let qty = presumed.signed_qty.abs();
+                    let left = qty.saturating_sub(told).max(Decimal::ZERO);
+                    told = told.saturating_sub(qty).max(Decimal::ZERO);
+                    // The two are of one order, so of one side.
+                    let is_sold = presumed.signed_qty.is_sign_negative();
+                    presumed.signed_qty = if is_sold { -left } else { left };
+                }
+                !presumed.signed_qty.is_zero() && presumed.at >= forgotten
             });
+            orders.fills.push_back(fill);
         }
     }
 
@@ -227,7 +240,9 @@ impl Blotter {
             .map(AsRef::as_ref)
             .filter(|order: &&Order| !order.status.is_terminal())
             .collect();
-        let fills: Vec<&Fill> = orders.fills.iter().filter(|fill| fill.at >= since).collect();
+        let presumed = orders.presumed.iter().map(|(_, fill)| fill);
+        let fills = orders.fills.iter().chain(presumed);
+        let fills: Vec<&Fill> = fills.filter(|fill| fill.at >= since).collect();
         with(&open, &fills)
     }
 
@@ -240,6 +255,30 @@ impl Blotter {
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What so many units of an order trade. One of several legs has no symbol; each unit of it trades so many of each leg.
+fn traded(order: &Order, units: Decimal, at: Timestamp) -> impl Iterator<Item = Fill> {
+    let legs = order.legs.iter().filter(|_| order.symbol.is_none());
+    let legs = legs.map(|leg| {
+        (
+            leg.symbol.as_ref(),
+            leg.side,
+            leg.ratio_qty.unwrap_or(Decimal::ONE),
+        )
+    });
+    let all = legs.chain([(order.symbol.as_ref(), order.side, Decimal::ONE)]);
+    all.filter_map(move |(symbol, side, ratio)| {
+        let qty = units.checked_mul(ratio)?;
+        Some(Fill {
+            symbol: symbol?.clone(),
+            signed_qty: match side? {
+                Side::Buy => qty,
+                Side::Sell => -qty,
+            },
+            at,
+        })
+    })
 }
 
 #[cfg(test)]

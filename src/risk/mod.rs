@@ -335,7 +335,7 @@ impl Risk {
     /// The venue has the order: from now on the blotter counts it.
     pub fn accepted(&self, id: &ClientOrderId, acceptance: &Acceptance) {
         if let Some(order) = &acceptance.order {
-            self.0.blotter.tell(order, false);
+            self.0.blotter.tell_answer(order, self.0.clock.now());
         }
         self.state().begun.arrived(id);
     }

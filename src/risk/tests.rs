@@ -336,6 +336,62 @@ fn orders_are_counted_while_they_are_on_their_way_and_while_they_work() {
 }
 
 #[test]
+fn what_an_answer_says_is_filled_counts_until_the_fill_is_told_and_once() {
+    let bench = Bench::new(of_account(|bounds| bounds.max_position_qty = Some(decimal("15"))));
+    bench.hold(&[]);
+    let order = buy("10", "1");
+    assert_eq!(bench.ask("m.1", order.clone()), Ok(()));
+    let taken = |qty: &str, status, seconds_ago: i64| {
+        let at = bench
+            .clock
+            .now()
+            .checked_sub(jiff::SignedDuration::from_secs(seconds_ago));
+        Order {
+            id: Some(OrderId::from_uuid(Uuid::from_u128(77))),
+            status,
+            filled_qty: decimal(qty),
+            updated_at: at.ok(),
+            failed_at: None,
+            ..Order::refused("m.1", Some(&order), bench.clock.now())
+        }
+    };
+    let answered = |order: &Order| {
+        let acceptance = Acceptance {
+            order_id: order.id,
+            order: Some(Arc::new(order.clone())),
+            ..Acceptance::default()
+        };
+        bench.risk.accepted(&id("m.1"), &acceptance);
+    };
+    let is_counted_once = || {
+        assert_eq!(bench.breach("m.2", buy("5", "1")), "none");
+        assert_eq!(bench.breach("m.2", buy("6", "1")), "max_position_qty");
+    };
+    answered(&taken("4", OrderStatus::PartiallyFilled, 0));
+    is_counted_once();
+    answered(&taken("10", OrderStatus::Filled, 0));
+    is_counted_once();
+    for qty in ["4", "6"] {
+        bench.blotter.tell_fill(&fill(
+            &taken("10", OrderStatus::Filled, 0),
+            qty,
+            bench.clock.now(),
+        ));
+        is_counted_once();
+    }
+    // The other way round.
+    answered(&taken("10", OrderStatus::Filled, 0));
+    is_counted_once();
+    bench.blotter.forget();
+    answered(&taken("10", OrderStatus::Filled, 3600));
+    assert_eq!(
+        bench.breach("m.2", buy("15", "1")),
+        "none",
+        "the positions show it since"
+    );
+}
+
+#[test]
 fn commands_that_share_an_id_do_not_uncount_each_other() {
     let command = |sequence| CommandId {
         sequence,

@@ -152,9 +152,10 @@ async fn of_many_orders_at_once_no_more_pass_than_a_limit_lets_and_a_restart_for
     }
     let mut begun = 0;
     for number in 0..8 {
-        let id = format!("o.{number}");
+        let mut tries = 0;
         let outcome = until("the cancels to be told", async || {
-            let outcome = outcome_of(&world, &format!("{id}.{}", world.posts()), &resting("AAPL")).await;
+            tries += 1;
+            let outcome = outcome_of(&world, &format!("o.{number}.{tries}"), &resting("AAPL")).await;
             (outcome["reason"] != "max_open_orders").then_some(outcome)
         })
         .await;

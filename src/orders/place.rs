@@ -44,10 +44,7 @@ pub(super) async fn run<V: Venue>(
     let publisher = Publisher::of(&command);
     let ended = run_order(desk, &mut order, Some(&publisher)).await;
     match ended {
-        Ended::Settled(outcome) => {
-            over(desk, &order);
-            finish(desk, command, &order, *outcome).await
-        }
+        Ended::Settled(outcome) => finish(desk, command, &order, *outcome).await,
         Ended::Unresolved(outcome) => {
             announce(desk, &command, &outcome, &order).await;
             if trial::planted(Bug::InterimIsTheEnd) {
@@ -60,10 +57,7 @@ pub(super) async fn run<V: Venue>(
                 None => hand_back(command.delivery).await,
             }
         }
-        Ended::HandBack => {
-            over(desk, &order);
-            hand_back(command.delivery).await
-        }
+        Ended::HandBack => hand_back(command.delivery).await,
     }
 }
 
@@ -141,8 +135,22 @@ async fn hand_back(delivery: Delivery) {
     }
 }
 
-/// Decides by the ledger, begins or goes on, and records what came of it. `publisher`: who hears of it in the journal.
+/// Decides by the ledger, begins or goes on, and records what came of it. `publisher`: who hears of it in the journal. Unless
+/// nobody knows what became of it, it counts no more in the end.
 pub(super) async fn run_order<V: Venue>(
+    desk: &Inner<V>,
+    order: &mut OrderInHand,
+    publisher: Option<&Publisher<'_>>,
+) -> Ended {
+    let ended = begin_or_go_on(desk, order, publisher).await;
+    match ended {
+        Ended::Settled(_) | Ended::HandBack => over(desk, order),
+        Ended::Unresolved(_) => {}
+    }
+    ended
+}
+
+async fn begin_or_go_on<V: Venue>(
     desk: &Inner<V>,
     order: &mut OrderInHand,
     publisher: Option<&Publisher<'_>>,
@@ -492,6 +500,15 @@ async fn followed<V: Venue>(desk: &Inner<V>, work: &Work, sent: Sent) -> Sent {
 
 /// Watches what nobody could resolve by its deadline, and records what became of it. `None`: the daemon is stopping.
 pub(super) async fn run_late<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Option<Outcome> {
+    let late = watch_late(desk, order).await;
+    if let Some(Verdict::LateAccepted(acceptance)) = late.as_ref().map(|outcome| &outcome.verdict) {
+        desk.dealer.risk.accepted(&order.id, acceptance);
+    }
+    over(desk, order);
+    late
+}
+
+async fn watch_late<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand) -> Option<Outcome> {
     let since = order.deadline.unwrap_or(order.origin.stored_at);
     let verdict = match &order.asked {
         Some(Asked::PerSymbol(symbols)) => match close::each(desk, order, symbols, true).await {
@@ -502,12 +519,7 @@ pub(super) async fn run_late<V: Venue>(desk: &Inner<V>, order: &mut OrderInHand)
             resolve::watch(&desk.dealer, &order.id, order.placement(), since).await?
         }
     };
-    let outcome = settle_late(desk, order, verdict).await?;
-    if let Verdict::LateAccepted(acceptance) = &outcome.verdict {
-        desk.dealer.risk.accepted(&order.id, acceptance);
-    }
-    over(desk, order);
-    Some(outcome)
+    settle_late(desk, order, verdict).await
 }
 
 /// Records what became of an order after its deadline, and takes a late one down if that is the policy.

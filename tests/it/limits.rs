@@ -189,6 +189,10 @@ async fn an_order_of_which_nobody_knows_counts_until_somebody_does_and_a_restart
         );
     };
     denied(&world, "n.1").await;
+    world.daemon.kill9();
+    world.daemon.run();
+    world.daemon.ready().await;
+    denied(&world, "n.1.again").await;
     let outcome = world.outcome("m.1").await;
     assert_eq!(outcome["kind"], "OUTCOME_KIND_UNRESOLVED", "{outcome}");
     denied(&world, "n.2").await;

@@ -184,7 +184,7 @@ impl Blotter {
         for fill in traded(order, qty, at) {
             let mut told = fill.signed_qty.abs();
             orders.presumed.retain_mut(|(id, presumed)| {
-                if order.id == Some(*id) && presumed.symbol == fill.symbol {
+                if order.id == Some(*id) && presumed.symbol.same_instrument(&fill.symbol) {
                     let qty = presumed.signed_qty.abs();
                     let left = qty.saturating_sub(told).max(Decimal::ZERO);
                     told = told.saturating_sub(qty).max(Decimal::ZERO);

@@ -16,7 +16,7 @@ use crate::bus::key_subject;
 use crate::bus::listen::listen;
 use crate::config::limits;
 use crate::domain::Symbol;
-use crate::wire::service::names;
+use crate::wire::service::{names, positions_of};
 use crate::wire::{Encoded, decode_to_json};
 
 /// Pause before a gateway that did not answer is asked again.
@@ -278,22 +278,13 @@ pub(super) fn positions(arguments: &Positions) -> Exit {
                     Some(positions)
                 }
                 told = told.next() => match told {      // cancel-safe: docs
-                    Some(told) => decode_to_json(names::POSITIONS, &told.payload, false)
-                        .ok()
-                        .and_then(|text| serde_json::from_str::<Value>(&text).ok()),
+                    Some(told) => positions_of(&told.payload, wanted.as_ref())
+                        .and_then(|positions| decode_to_json(names::POSITIONS, &positions.bytes, false).ok())
+                        .and_then(|text| serde_json::from_str(&text).ok()),
                     None => return nats::over("positions"),
                 },
             };
-            let Some(mut positions) = positions else { continue };
-            if let (Some(wanted), Some(rows)) = (&wanted, positions["positions"].as_array_mut()) {
-                let is_wanted = |row: &Value| {
-                    let symbol = row["symbol"]
-                        .as_str()
-                        .and_then(|symbol| Symbol::parse(symbol).ok());
-                    symbol.is_some_and(|symbol| symbol.same_instrument(wanted))
-                };
-                rows.retain(is_wanted);
-            }
+            let Some(positions) = positions else { continue };
             if !arguments.common.is_json() && output::answer("\n") != Exit::Ok {
                 return Exit::Internal;
             }
